@@ -1,0 +1,59 @@
+"""Errors that say what is wrong, where, and the remedy; and the door for optional packages. Imports only the standard library."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from types import ModuleType
+
+
+class EmodefError(Exception):
+    """An error a user can act on. `exit_code` is what the command line returns for it."""
+
+    exit_code = 1
+
+
+class SettingsError(EmodefError):
+    """A setting or option that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class DataError(EmodefError):
+    """Something in the user's data: says file and row where they are known."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, path: str | os.PathLike[str] | None = None, row: int | None = None) -> None:
+        place = "" if path is None else f"{os.fspath(path)}:{row}: " if row is not None else f"{os.fspath(path)}: "
+        super().__init__(place + message)
+        self.path, self.row = path, row
+
+
+class LabelSetError(DataError):
+    """A label set that contradicts itself."""
+
+
+class MissingExtraError(EmodefError):
+    """A package of an extra that is not installed."""
+
+    exit_code = 4
+
+
+class TrainingError(EmodefError):
+    """Training cannot go on; what was saved stays."""
+
+    exit_code = 5
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import `module`, or raise MissingExtraError with the command that installs `extra`."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] != module.split(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"this needs the package {module.split('.')[0]!r}, which is not installed; "
+            f"install it with: pip install 'emodef[{extra}]'"
+        ) from None
