@@ -1,0 +1,54 @@
+"""Corpora: the four shipped readers and users' files behind one door, `load_corpus`. Imports its own modules and labels."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from emodef.corpora.core import Corpus, Problem, check_on_error, data_root
+from emodef.errors import DataError, SettingsError
+
+__all__ = ["CORPORA", "Corpus", "Problem", "data_root", "load_corpus"]
+
+# a reader is a module of this package with read(data_dir, on_error) -> dict of split name -> Corpus
+CORPORA = ("goemotions", "isear", "emoint", "emotion_stimulus")
+
+
+def load_corpus(
+    name_or_path: str | os.PathLike[str],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    on_error: str = "fail",
+    **column_options: Any,
+) -> dict[str, Corpus]:
+    """Read a shipped corpus by name, or a user's CSV, TSV, JSONL or Parquet file by path: split name -> Corpus.
+
+    data_dir: folder with a folder for each corpus; by default $EMODEF_DATA, else the user's cache.
+    on_error: "fail" stops at the first malformed row; "skip" leaves such rows out and lists them in Corpus.problems.
+    column_options: for users' files only; see `emodef.corpora.files.read_file`.
+
+    Raises DataError (missing file, malformed row) and SettingsError (unknown option).
+    """
+    check_on_error(on_error)
+    given = os.fspath(name_or_path)
+    if given in CORPORA:
+        _refuse_options(given, column_options)
+        reader = importlib.import_module(f"emodef.corpora.{given}")
+        splits: dict[str, Corpus] = reader.read(data_dir, on_error)
+        return splits
+    if not Path(given).exists():
+        raise DataError(
+            f"no such corpus: {given!r} is neither one of {', '.join(CORPORA)} nor a file; "
+            "give one of these names or the path of a CSV, TSV, JSONL or Parquet file"
+        )
+    from emodef.corpora.files import read_file
+
+    return dict(read_file(given, on_error=on_error, **column_options))
+
+
+def _refuse_options(name: str, options: Mapping[str, Any]) -> None:
+    if given := [key for key, value in options.items() if value is not None]:
+        raise SettingsError(f"the corpus {name!r} has its own columns; leave out {', '.join(given)}")

@@ -1,0 +1,63 @@
+"""GoEmotions: Reddit comments with one or more of 27 emotions or neutral (Demszky et al., ACL 2020). Imports corpora.core and labels.
+
+Files: train.tsv, dev.tsv, test.tsv, one comment a line: text, comma-joined label numbers, comment id, parted by tabs, with no
+header and no quoting (a quote is part of the text). labels.txt names the numbers, one label a line from 0.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from emodef.corpora.core import Corpus, Reading, corpus_file, read_lines
+from emodef.errors import DataError
+from emodef.labels import LabelSet
+
+NAME = "goemotions"
+SPLITS = ("train", "dev", "test")
+
+
+def read(data_dir: str | os.PathLike[str] | None = None, on_error: str = "fail") -> dict[str, Corpus]:
+    """The three splits as the authors made them; texts without their outer blanks, [NAME] and [RELIGION] untouched.
+
+    Raises DataError for a missing file or, under on_error="fail", the first malformed row.
+    """
+    label_set = LabelSet.load(NAME)
+    numbered = _numbered_labels(corpus_file(NAME, "labels.txt", data_dir), label_set)
+    splits = {}
+    for split in SPLITS:
+        reading = Reading(on_error)
+        _read_split(corpus_file(NAME, f"{split}.tsv", data_dir), numbered, reading)
+        splits[split] = reading.corpus(NAME, split, label_set)
+    return splits
+
+
+def _numbered_labels(path: Path, label_set: LabelSet) -> list[str]:
+    """Names by number. They must be the label set's, in any order, for the definitions to fit."""
+    names = [line.strip() for _, line in read_lines(path, Reading("fail")) if line.strip()]
+    if sorted(names) != sorted(label_set.names):
+        odd = sorted(set(names) ^ set(label_set.names))
+        raise DataError(
+            f"does not list the {len(label_set)} labels of GoEmotions (differing: {', '.join(odd) or 'doubled names'}); "
+            "restore the published file",
+            path,
+        )
+    return names
+
+
+def _read_split(path: Path, numbered: list[str], reading: Reading) -> None:
+    for row, line in read_lines(path, reading):
+        fields = line.split("\t")
+        if len(fields) != 3:
+            reading.bad(path, row, f"{len(fields)} tab-separated fields instead of 3 (text, label numbers, comment id)")
+            continue
+        text, numbers, identifier = (part.strip() for part in fields)
+        labels = [numbered[int(n)] for n in numbers.split(",") if n.isdecimal() and int(n) < len(numbered)]
+        if len(labels) != numbers.count(",") + 1:
+            reading.bad(path, row, f"label numbers {numbers!r} are not comma-joined numbers from 0 to {len(numbered) - 1}")
+        elif not text:
+            reading.bad(path, row, "the text is empty")
+        elif not identifier:
+            reading.bad(path, row, "the comment id is empty")
+        else:
+            reading.add(text, labels, identifier)
