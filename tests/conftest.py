@@ -1,0 +1,148 @@
+"""Shared fixtures: tiny real encoders and a tiny corpus, made here, offline and from fixed seeds."""
+
+from __future__ import annotations
+
+import os
+
+# before numpy, torch or tokenizers are imported: tiny models are quickest, and repeatable, on one thread each
+for _variable, _value in {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "MPLBACKEND": "agg",
+    "NO_COLOR": "1",
+}.items():
+    os.environ.setdefault(_variable, _value)
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tiny_backbones import ARCHITECTURES, build_backbone
+
+if TYPE_CHECKING:
+    from emodef.corpora import Corpus
+
+
+@pytest.fixture(autouse=True)
+def _no_user_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test sees the data it makes, not a folder that the person running it happens to have."""
+    monkeypatch.delenv("EMODEF_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`tiny_backbone(architecture, **options)` -> folder of a tiny encoder and its tokenizer (see `tiny_backbones`).
+
+    Built once for each architecture and options; treat the folder as read-only.
+    """
+    built: dict[tuple[Any, ...], Path] = {}
+
+    def get(architecture: str, **options: Any) -> Path:
+        key = (architecture, *sorted(options.items()))
+        if key not in built:
+            built[key] = build_backbone(architecture, tmp_path_factory.mktemp(architecture), **options)
+        return built[key]
+
+    return get
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def each_backbone(request: pytest.FixtureRequest, tiny_backbone: Callable[..., Path]) -> tuple[str, Path]:
+    """(architecture, folder), for each of the six architectures in turn."""
+    return request.param, tiny_backbone(request.param)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert_dir(tiny_backbone: Callable[..., Path]) -> Path:
+    """Folder of a tiny uncased BERT with its own pooler and masked-word head; read-only."""
+    return tiny_backbone("bert")
+
+
+_LABELS = {
+    "joy": ("A feeling of pleasure and happiness", "positive"),
+    "anger": ("A strong feeling of displeasure or antagonism", "negative"),
+    "fear": ("Being afraid or worried", "negative"),
+    "curiosity": ("A strong desire to know or learn something", "ambiguous"),
+    "neutral": ("No emotions", "neutral"),
+}
+_OPENINGS = (
+    "Well,",
+    "So",
+    "Honestly,",
+    "This morning",
+    "After the match",
+    "On the bus",
+    "Again:",
+    "As of today",
+    "Oh,",
+    "Now",
+)
+_CLAUSES = {
+    "joy": (
+        "I am so happy with the new garden",
+        "we danced and laughed all evening",
+        "what a lovely day it was",
+    ),
+    "anger": (
+        "I am furious with the landlord",
+        "they lied to us and it makes my blood boil",
+        "how dare he shout at her",
+    ),
+    "fear": (
+        "I am scared to open the letter",
+        "that noise in the cellar terrifies me",
+        "I worry that the bridge will not hold",
+    ),
+    "curiosity": (
+        "how does the old clock work",
+        "I wonder who lived here before",
+        "tell me more about the map",
+    ),
+    "neutral": (
+        "the shop opens at nine",
+        "there are two chairs in the hall",
+        "the train stops at platform four",
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus() -> dict[str, Corpus]:
+    """train (120), dev (40) and test (40) of five labels, one text in five with two; the same at every call."""
+    import numpy as np
+
+    from emodef.corpora import Corpus
+    from emodef.labels import LabelSet
+
+    label_set = LabelSet.from_dict(
+        {
+            "name": "tiny",
+            "labels": [{"name": name, "definition": definition} for name, (definition, _) in _LABELS.items()],
+            "mappings": {"sentiment": {name: coarse for name, (_, coarse) in _LABELS.items()}},
+        }
+    )
+    draw = random.Random(0)
+    splits = {}
+    for split, size in {"train": 120, "dev": 40, "test": 40}.items():
+        texts: list[str] = []
+        labels = np.zeros((size, len(_LABELS)), dtype=np.uint8)
+        for row in range(size):
+            # every label in turn; neutral stands alone
+            chosen = [row % 5, (row + 1) % 4] if row % 5 < 4 and row % 4 == 3 else [row % 5]
+            labels[row, chosen] = 1
+            clauses = [draw.choice(_CLAUSES[label_set.names[k]]) for k in sorted(set(chosen))]
+            texts.append(
+                f"{draw.choice(_OPENINGS)} {' and '.join(clauses)}{draw.choice(('.', '!', '', '...'))}"
+            )
+        ids = [f"{split}-{row}" for row in range(size)]
+        splits[split] = Corpus(
+            name="tiny", split=split, texts=texts, labels=labels, label_set=label_set, ids=ids
+        )
+    return splits
