@@ -1,4 +1,4 @@
-"""Label sets: ordered labels, a definition of each, mappings to coarser sets. Data in TOML, never in code. Imports numpy and errors."""
+"""Label sets: ordered labels, a definition of each, mappings to coarser sets; all from TOML. Imports numpy, errors."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def shipped() -> list[str]:
 
 @dataclass(frozen=True)
 class LabelSet:
-    """K labels in a fixed order, each with a definition; checked when made, so a LabelSet that exists is sound.
+    """K labels in order, each with a definition; checked when made, so a LabelSet that exists is sound.
 
     names: K distinct names; definitions: K texts, in the same order.
     mappings: coarser set's name -> {label: coarse label}, every label mapped.
     exclusive: a text has one label, not several.
-    coarse: the coarser sets the mappings lead to. Those not given are looked up among the shipped sets, so that a
-        set written by `to_dict` carries everything it needs.
+    coarse: the coarser sets the mappings lead to. Those not given are looked up among the shipped sets, so
+        what `to_dict` writes carries everything it needs.
 
     Raises LabelSetError for an empty set, an empty or doubled name, an empty definition, or a mapping that is
     incomplete, starts from an unknown label or leads to an unknown label or set.
@@ -84,14 +84,16 @@ class LabelSet:
                     "nor a file; give one of these names or the path of a TOML file"
                 ) from None
             except OSError as error:
-                raise LabelSetError(f"cannot be read: {error.strerror}; give a TOML file", path=given) from None
+                raise LabelSetError(
+                    f"cannot be read: {error.strerror}; give a TOML file", path=given
+                ) from None
         return cls.from_dict(_parse_toml(content, source), source=source)
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any], source: str = "label set") -> LabelSet:
         """Build a label set from what `to_dict` gives or a TOML file holds; `source` is named in errors.
 
-        Raises LabelSetError for missing or unknown keys, wrong types, and everything the class itself refuses.
+        Raises LabelSetError for missing or unknown keys, wrong types, and all the class itself refuses.
         """
         try:
             return _from_dict(d, name=None)
@@ -99,14 +101,13 @@ class LabelSet:
             raise LabelSetError(str(error), path=source) from None
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole set, coarser sets included, as JSON-able values; `from_dict` gives an equal set back."""
+        """The whole set, coarser sets included, JSON-able; `from_dict` gives an equal set back."""
         d: dict[str, Any] = {"name": self.name, "exclusive": self.exclusive}
-        d["labels"] = [{"name": n, "definition": t} for n, t in zip(self.names, self.definitions, strict=True)]
+        pairs = zip(self.names, self.definitions, strict=True)
+        d["labels"] = [{"name": name, "definition": definition} for name, definition in pairs]
         if self.mappings:
             d["mappings"] = {level: dict(mapping) for level, mapping in self.mappings.items()}
-            d["coarse"] = {}
-            for level, coarse in self.coarse.items():
-                d["coarse"][level] = coarse.to_dict()
+            d["coarse"] = {level: coarse.to_dict() for level, coarse in self.coarse.items()}
         return d
 
     def to_toml(self) -> str:
@@ -123,12 +124,12 @@ class LabelSet:
             raise LabelSetError(f"label set {self.name!r} has no label {name!r}; {hint}") from None
 
     def multi_hot(self, label_lists: Iterable[Sequence[str]]) -> NDArray[np.uint8]:
-        """Lists of label names, one list a text -> uint8 (n, K). Raises LabelSetError for an unknown label."""
+        """One list of label names a text -> uint8 (n, K). Raises LabelSetError for an unknown label."""
         position = {name: k for k, name in enumerate(self.names)}
         rows = []
         for labels in label_lists:
             if isinstance(labels, str):
-                raise LabelSetError(f"labels are given as a list of names for each text, not as the text {labels!r}")
+                raise LabelSetError(f"labels are a list of names for each text, not the text {labels!r}")
             rows.append([position[n] if n in position else self.index(n) for n in labels])
         hot = np.zeros((len(rows), len(self)), dtype=np.uint8)
         for i, columns in enumerate(rows):
@@ -155,13 +156,17 @@ def _check_names(labels: LabelSet) -> None:
     if not isinstance(labels.name, str) or not labels.name.strip():
         raise LabelSetError('a label set needs a name; add: name = "..."')
     if not labels.names:
-        raise LabelSetError(f'{what} has no labels; add [[labels]] tables with name = "..." and definition = "..."')
+        raise LabelSetError(
+            f'{what} has no labels; add [[labels]] tables, each with name = "..." and definition = "..."'
+        )
     if len(labels.names) != len(labels.definitions):
         raise LabelSetError(f"{what} has {len(labels.names)} names but {len(labels.definitions)} definitions")
     seen: dict[str, int] = {}
     for number, (name, definition) in enumerate(zip(labels.names, labels.definitions, strict=True), start=1):
         if not isinstance(name, str) or not name.strip() or name != name.strip():
-            raise LabelSetError(f"{what}: the name of label {number}, {name!r}, is empty or padded; give it a plain name")
+            raise LabelSetError(
+                f"{what}: the name of label {number}, {name!r}, is empty or padded; give a plain name"
+            )
         if name.casefold() in seen:
             raise LabelSetError(
                 f"{what}: label {number} has the same name as label {seen[name.casefold()]}, {name!r}; "
@@ -196,7 +201,9 @@ def _check_mapping(labels: LabelSet, level: str, coarse: LabelSet) -> None:
     what = f"label set {labels.name!r}, mapping to {level!r}"
     for fine, target in mapping.items():
         if fine not in labels.names:
-            raise LabelSetError(f"{what}: {fine!r} is not one of its labels ({', '.join(labels.names)}); correct the name")
+            raise LabelSetError(
+                f"{what}: {fine!r} is not a label; correct it to one of {', '.join(labels.names)}"
+            )
         if target not in coarse.names:
             raise LabelSetError(
                 f"{what}: {fine!r} is mapped to {target!r}, which {level!r} does not have; "
@@ -228,7 +235,8 @@ def _from_dict(d: Mapping[str, Any], name: str | None) -> LabelSet:
         _refuse_unknown(label, ("name", "definition"), f"label {number}")
         for key in ("name", "definition"):
             if not isinstance(label.get(key), str):
-                raise LabelSetError(f'label {number} ({label.get("name", "unnamed")!r}) needs a text {key}: {key} = "..."')
+                shown = label.get("name", "unnamed")
+                raise LabelSetError(f'label {number} ({shown!r}) needs a text {key}; add: {key} = "..."')
         names.append(label["name"].strip())
         definitions.append(label["definition"].strip())
     coarse = {str(level): _from_dict(c, name=str(level)) for level, c in _table(d, "coarse").items()}
@@ -261,9 +269,9 @@ def _parse_toml(content: bytes, source: str) -> dict[str, Any]:
         row = content.count(b"\n", 0, error.start) + 1
         raise LabelSetError("is not UTF-8; save the file as UTF-8", path=source, row=row) from None
     except tomllib.TOMLDecodeError as error:
-        place = re.search(r"at line (\d+)", str(error))  # tomllib gives the line only in its message before 3.14
-        row = int(place.group(1)) if place else None
-        raise LabelSetError(f"is not valid TOML: {error}; correct that line", path=source, row=row) from None
+        place = re.search(r"at line (\d+)", str(error))  # before 3.14 only the message has the line
+        line = int(place.group(1)) if place else content.count(b"\n") + 1
+        raise LabelSetError(f"is not valid TOML: {error}; correct that line", path=source, row=line) from None
 
 
 def _toml_lines(d: Mapping[str, Any], prefix: str) -> list[str]:
@@ -281,5 +289,5 @@ def _toml_lines(d: Mapping[str, Any], prefix: str) -> list[str]:
 
 
 def _quote(text: str) -> str:
-    # a JSON string is a TOML basic string, save for DEL, which TOML wants escaped, and surrogate pairs, which it refuses
+    # a JSON string is a TOML basic string, save that TOML wants DEL escaped
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""Corpora: the four shipped readers and users' files behind one door, `load_corpus`. Imports its own modules and labels."""
+"""Corpora: the four published ones and users' own files behind one door, `load_corpus`. Imports errors and its modules."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def load_corpus(
     on_error: str = "fail",
     **column_options: Any,
 ) -> dict[str, Corpus]:
-    """Read a shipped corpus by name, or a user's CSV, TSV, JSONL or Parquet file by path: split name -> Corpus.
+    """A published corpus by name, or a user's CSV, TSV, JSONL or Parquet file by path: split -> Corpus.
 
     data_dir: folder with a folder for each corpus; by default $EMODEF_DATA, else the user's cache.
-    on_error: "fail" stops at the first malformed row; "skip" leaves such rows out and lists them in Corpus.problems.
+    on_error: "fail" stops at the first malformed row; "skip" leaves such rows out and lists them in `problems`.
     column_options: for users' files only; see `emodef.corpora.files.read_file`.
 
     Raises DataError (missing file, malformed row) and SettingsError (unknown option).

@@ -1,4 +1,4 @@
-"""Corpus: texts, labels and their label set, with what the reading left out. Data folders and line reading. Imports numpy and labels."""
+"""Corpus: texts, labels, their label set, and what the reading left out; data folders. Imports numpy, labels, errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from emodef.labels import LabelSet
 
 @dataclass(frozen=True)
 class Problem:
-    """A row that is not in the corpus, and why: malformed and skipped on request, or left out by the reader's rule."""
+    """A row that is not in the corpus, and why."""
 
     path: str
     row: int  # line of the file, from 1
@@ -32,7 +32,7 @@ class Problem:
 class Corpus:
     """One split of a corpus: n texts with labels from one label set.
 
-    labels: uint8 (n, K), 1 where the text has the label. ids: n identifiers, as in the source where it has them.
+    labels: uint8 (n, K), 1 where the text has the label. ids: n identifiers, the source's own if it has any.
     intensity: float32 (n,), strength of the emotion between 0 and 1, for corpora that rate it.
     extra: further columns; every value is a list or array of length n.
     problems: the rows of the source that are not here. repairs: what was mended -> in how many texts.
@@ -62,8 +62,8 @@ class Corpus:
             raise DataError(f"{what}: labels hold {self.labels.max()}; only 0 and 1 have a meaning")
         if self.label_set.exclusive and (several := np.flatnonzero(self.labels.sum(axis=1) > 1)).size:
             raise DataError(
-                f"{what}: text {several[0] + 1} has several labels, but the label set {self.label_set.name!r} is "
-                "exclusive; give it one label, or set exclusive = false in the label set's file"
+                f"{what}: text {several[0] + 1} has several labels, but the label set "
+                f"{self.label_set.name!r} is exclusive; give it one label, or set exclusive = false in the label set's file"
             )
         columns = {"ids": self.ids, "intensity": self.intensity, **self.extra}
         for column, values in columns.items():
@@ -79,7 +79,7 @@ class Corpus:
         return [[names[k] for k in np.flatnonzero(row)] for row in self.labels]
 
     def take(self, indices: ArrayLike) -> Corpus:
-        """The texts at `indices`, in that order, with all their columns; problems and repairs stay the file's."""
+        """The texts at `indices`, in that order, with their columns; problems and repairs stay those of the whole."""
         rows = np.asarray(indices, dtype=np.intp).ravel()
         return Corpus(
             name=self.name,
@@ -89,7 +89,10 @@ class Corpus:
             label_set=self.label_set,
             ids=[self.ids[i] for i in rows],
             intensity=None if self.intensity is None else self.intensity[rows],
-            extra={k: v[rows] if isinstance(v, np.ndarray) else [v[i] for i in rows] for k, v in self.extra.items()},
+            extra={
+                k: v[rows] if isinstance(v, np.ndarray) else [v[i] for i in rows]
+                for k, v in self.extra.items()
+            },
             problems=self.problems,
             repairs=self.repairs,
         )
@@ -117,9 +120,11 @@ class Reading:
         self.ids.append(identifier)
 
     def bad(self, path: str | os.PathLike[str], row: int, message: str) -> None:
-        """A malformed row: DataError naming it under on_error="fail"; under "skip" it is noted and left out."""
+        """A malformed row: DataError under on_error="fail"; under "skip" it is noted and left out."""
         if self.on_error == "fail":
-            raise DataError(f"{message}; correct the row, or leave such rows out with --on-error skip", path, row)
+            raise DataError(
+                f"{message}; correct the row, or leave such rows out with --on-error skip", path, row
+            )
         self.problems.append(Problem(os.fspath(path), row, message))
 
     def drop(self, path: str | os.PathLike[str], row: int, reason: str) -> None:
@@ -131,11 +136,17 @@ class Reading:
         for what, repair in repairs.items():
             mended = repair(text)
             if mended != text:
-                self.repairs[what] = self.repairs.get(what, 0) + 1
+                self.count(what)
                 text = mended
         return text
 
-    def corpus(self, name: str, split: str, label_set: LabelSet, extra: dict[str, Any] | None = None) -> Corpus:
+    def count(self, what: str) -> None:
+        """Note that `what` was mended in one more text."""
+        self.repairs[what] = self.repairs.get(what, 0) + 1
+
+    def corpus(
+        self, name: str, split: str, label_set: LabelSet, extra: dict[str, Any] | None = None
+    ) -> Corpus:
         """The rows gathered so far as a Corpus."""
         return Corpus(
             name=name,
@@ -154,11 +165,13 @@ class Reading:
 def check_on_error(on_error: str) -> None:
     """Raise SettingsError unless `on_error` is "fail" or "skip"."""
     if on_error not in ("fail", "skip"):
-        raise SettingsError(f"on_error is {on_error!r}; it can be 'fail' (stop at a malformed row) or 'skip' (leave it out)")
+        raise SettingsError(
+            f"on_error is {on_error!r}; it can be 'fail' (stop at a malformed row) or 'skip' (leave it out)"
+        )
 
 
 def data_root(data_dir: str | os.PathLike[str] | None = None) -> Path:
-    """The folder that holds a folder for each corpus: `data_dir`, else $EMODEF_DATA, else the user's cache."""
+    """The folder with a folder for each corpus: `data_dir`, else $EMODEF_DATA, else the user's cache."""
     if data_dir is not None:
         return Path(data_dir).expanduser()
     if given := os.environ.get("EMODEF_DATA"):
@@ -168,7 +181,7 @@ def data_root(data_dir: str | os.PathLike[str] | None = None) -> Path:
 
 
 def corpus_file(name: str, file: str, data_dir: str | os.PathLike[str] | None = None) -> Path:
-    """The path of one file of a shipped corpus. Raises DataError, naming both ways to get it, if it is not there."""
+    """The path of one file of a shipped corpus. Raises DataError, with both ways to get it, if it is missing."""
     path = data_root(data_dir) / name / file
     if not path.is_file():
         raise DataError(
@@ -179,15 +192,22 @@ def corpus_file(name: str, file: str, data_dir: str | os.PathLike[str] | None = 
     return path
 
 
-def read_lines(path: str | os.PathLike[str], reading: Reading) -> Iterator[tuple[int, str]]:
-    """(row from 1, line) of a UTF-8 file without its line ends; a line that is not UTF-8 goes to `reading.bad`.
+def one_line(text: str) -> str:
+    """`text` with every run of blanks and line ends as one space, and none at its ends."""
+    return " ".join(text.split())
 
-    Lines end at LF or CRLF only: the separators Unicode adds occur inside texts. A byte order mark is taken off.
+
+def read_lines(path: str | os.PathLike[str], reading: Reading) -> Iterator[tuple[int, str]]:
+    """(row from 1, line without its end) of a UTF-8 file; a line that is not UTF-8 goes to `reading.bad`.
+
+    Lines end at LF or CRLF only: the separators Unicode adds occur inside texts. A byte order mark is dropped.
     """
     try:
         lines = Path(path).read_bytes().split(b"\n")
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror}; check the path and its permissions", path) from None
+        raise DataError(
+            f"cannot be read: {error.strerror}; check the path and its permissions", path
+        ) from None
     if lines[-1] == b"":
         lines.pop()
     for row, raw in enumerate(lines, start=1):

@@ -1,7 +1,7 @@
-"""GoEmotions: Reddit comments with one or more of 27 emotions or neutral (Demszky et al., ACL 2020). Imports corpora.core and labels.
+"""GoEmotions: Reddit comments with one or more emotions, or neutral (Demszky et al., ACL 2020). Imports corpora.core, labels.
 
-Files: train.tsv, dev.tsv, test.tsv, one comment a line: text, comma-joined label numbers, comment id, parted by tabs, with no
-header and no quoting (a quote is part of the text). labels.txt names the numbers, one label a line from 0.
+Files: train.tsv, dev.tsv, test.tsv, one comment a line: text, comma-joined label numbers, comment id, parted by
+tabs, with no header and no quoting (a quote is part of the text). labels.txt names the numbers, one a line from 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SPLITS = ("train", "dev", "test")
 
 
 def read(data_dir: str | os.PathLike[str] | None = None, on_error: str = "fail") -> dict[str, Corpus]:
-    """The three splits as the authors made them; texts without their outer blanks, [NAME] and [RELIGION] untouched.
+    """The three splits as the authors made them; outer blanks of texts are cut, [NAME] and [RELIGION] kept.
 
     Raises DataError for a missing file or, under on_error="fail", the first malformed row.
     """
@@ -38,7 +38,7 @@ def _numbered_labels(path: Path, label_set: LabelSet) -> list[str]:
     if sorted(names) != sorted(label_set.names):
         odd = sorted(set(names) ^ set(label_set.names))
         raise DataError(
-            f"does not list the {len(label_set)} labels of GoEmotions (differing: {', '.join(odd) or 'doubled names'}); "
+            f"does not list the {len(label_set)} labels of GoEmotions (not in both: {', '.join(odd) or 'none'}); "
             "restore the published file",
             path,
         )
@@ -49,12 +49,18 @@ def _read_split(path: Path, numbered: list[str], reading: Reading) -> None:
     for row, line in read_lines(path, reading):
         fields = line.split("\t")
         if len(fields) != 3:
-            reading.bad(path, row, f"{len(fields)} tab-separated fields instead of 3 (text, label numbers, comment id)")
+            reading.bad(
+                path,
+                row,
+                f"{len(fields)} fields instead of 3 (text, label numbers, comment id; tabs between)",
+            )
             continue
         text, numbers, identifier = (part.strip() for part in fields)
         labels = [numbered[int(n)] for n in numbers.split(",") if n.isdecimal() and int(n) < len(numbered)]
         if len(labels) != numbers.count(",") + 1:
-            reading.bad(path, row, f"label numbers {numbers!r} are not comma-joined numbers from 0 to {len(numbered) - 1}")
+            reading.bad(
+                path, row, f"{numbers!r} is not a comma-joined list of label numbers 0 to {len(numbered) - 1}"
+            )
         elif not text:
             reading.bad(path, row, "the text is empty")
         elif not identifier:
