@@ -32,8 +32,8 @@ def read(data_dir: str | os.PathLike[str] | None = None, on_error: str = "fail")
     return splits
 
 
-def _numbered_labels(path: Path, label_set: LabelSet) -> list[str]:
-    """Names by number. They must be the label set's, in any order, for the definitions to fit."""
+def _numbered_labels(path: Path, label_set: LabelSet) -> dict[str, str]:
+    """Number, as text -> name. They must be the label set's, in any order, for the definitions to fit."""
     names = [line.strip() for _, line in read_lines(path, Reading("fail")) if line.strip()]
     if sorted(names) != sorted(label_set.names):
         odd = sorted(set(names) ^ set(label_set.names))
@@ -42,28 +42,25 @@ def _numbered_labels(path: Path, label_set: LabelSet) -> list[str]:
             "restore the published file",
             path,
         )
-    return names
+    return {str(number): name for number, name in enumerate(names)}
 
 
-def _read_split(path: Path, numbered: list[str], reading: Reading) -> None:
+def _read_split(path: Path, numbered: dict[str, str], reading: Reading) -> None:
     for row, line in read_lines(path, reading):
-        fields = line.split("\t")
-        if len(fields) != 3:
-            reading.bad(
-                path,
-                row,
-                f"{len(fields)} fields instead of 3 (text, label numbers, comment id; tabs between)",
-            )
+        fields = [field.strip() for field in line.split("\t")]
+        if fields == [""]:
             continue
-        text, numbers, identifier = (part.strip() for part in fields)
-        labels = [numbered[int(n)] for n in numbers.split(",") if n.isdecimal() and int(n) < len(numbered)]
+        if len(fields) != 3:
+            reading.bad(path, row, f"{len(fields)} fields instead of 3 (text, labels, id; tabs between)")
+            continue
+        text, numbers, identifier = fields
+        labels = [numbered[n] for n in numbers.split(",") if n in numbered]
         if len(labels) != numbers.count(",") + 1:
-            reading.bad(
-                path, row, f"{numbers!r} is not a comma-joined list of label numbers 0 to {len(numbered) - 1}"
-            )
+            last = len(numbered) - 1
+            reading.bad(path, row, f"the labels are {numbers!r}, not numbers from 0 to {last} with commas between")
         elif not text:
             reading.bad(path, row, "the text is empty")
         elif not identifier:
-            reading.bad(path, row, "the comment id is empty")
+            reading.bad(path, row, "the id is empty")
         else:
             reading.add(text, labels, identifier)
