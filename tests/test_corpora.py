@@ -57,7 +57,13 @@ def test_options_that_do_not_fit() -> None:
     with pytest.raises(SettingsError, match=r"on_error is 'ignore'; it can be 'fail' .* or 'skip'"):
         load_corpus("isear", on_error="ignore")
     with pytest.raises(SettingsError, match="'isear' has its own columns; leave out text_column"):
-        load_corpus("isear", text_column="SIT", label_column=None)
+        load_corpus("isear", text_column="SIT", label_column=None, allow_unlabelled=False)
+
+
+def test_a_users_file_comes_through_the_same_door(put: Put) -> None:
+    path = put({"mine.csv": "text,label\nWe won.,joy\nIt leaks.,anger\n"}) / "mine.csv"
+    corpus = load_corpus(path, label_set="isear")["all"]
+    assert (corpus.texts, corpus.label_lists()) == (["We won.", "It leaks."], [["joy"], ["anger"]])
 
 
 def test_where_the_data_folder_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def load_corpus(
     on_error: "fail" stops at the first malformed row; "skip" leaves such rows out and lists them in `problems`.
     column_options: for users' files only; see `emodef.corpora.files.read_file`.
 
-    Raises DataError (missing file, malformed row) and SettingsError (unknown option).
+    Raises DataError (missing file, malformed row) and SettingsError (options that do not fit).
     """
     check_on_error(on_error)
     given = os.fspath(name_or_path)
@@ -50,5 +50,7 @@ def load_corpus(
 
 
 def _refuse_options(name: str, options: Mapping[str, Any]) -> None:
-    if given := [key for key, value in options.items() if value is not None]:
+    if given := [
+        key for key, value in options.items() if value not in (None, False)
+    ]:  # what a command leaves unset
         raise SettingsError(f"the corpus {name!r} has its own columns; leave out {', '.join(given)}")
