@@ -57,7 +57,7 @@ def test_options_that_do_not_fit() -> None:
     with pytest.raises(SettingsError, match=r"on_error is 'ignore'; it can be 'fail' .* or 'skip'"):
         load_corpus("isear", on_error="ignore")
     with pytest.raises(SettingsError, match="'isear' has its own columns; leave out text_column"):
-        load_corpus("isear", text_column="SIT", label_column=None, allow_unlabelled=False)
+        load_corpus("isear", text_column="SIT", label_column=None, allow_unlabelled=False, label_columns=[])
 
 
 def test_a_users_file_comes_through_the_same_door(put: Put) -> None:

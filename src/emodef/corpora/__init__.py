@@ -50,7 +50,6 @@ def load_corpus(
 
 
 def _refuse_options(name: str, options: Mapping[str, Any]) -> None:
-    if given := [
-        key for key, value in options.items() if value not in (None, False)
-    ]:  # what a command leaves unset
+    unset = (None, False, [], ())  # how a command passes what its user left out
+    if given := [key for key, value in options.items() if value not in unset]:
         raise SettingsError(f"the corpus {name!r} has its own columns; leave out {', '.join(given)}")
