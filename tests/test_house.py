@@ -91,13 +91,17 @@ def test_one_version() -> None:
 
 
 def test_extras_named_in_errors_exist() -> None:
-    extras = set(PROJECT["project"]["optional-dependencies"])
+    """Every extra that `require(..., extra=...)` or a message tells the user to install is one."""
     named = {}
     for path in SOURCE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        for extra in re.findall(r"""\bextra=["'](\w+)["']|emodef\[(\w+)\]""", text):
-            named[extra[0] or extra[1]] = path.name
-    assert set(named) <= extras, {extra: file for extra, file in named.items() if extra not in extras}
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("require"):
+                for given in [*node.args[1:], *(k.value for k in node.keywords if k.arg == "extra")]:
+                    named[ast.literal_eval(given)] = path.name
+        named |= dict.fromkeys(re.findall(r"emodef\[(\w+)\]", text), path.name)
+    assert named
+    assert set(named) <= set(PROJECT["project"]["optional-dependencies"]), named
 
 
 def test_every_dependency_is_pinned() -> None:
