@@ -1,0 +1,226 @@
+"""Rows of a user's CSV, TSV, JSONL or Parquet file, each with its row number. Imports the standard library and errors.
+
+Row numbers are the file's own lines, counted from 1, header included; a row over several lines has the number of its
+first. Parquet has no lines: its rows count from 1. A row that cannot be taken apart goes to `bad`, never away unseen.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emodef.errors import DataError, require
+
+BadRow = Callable[[int, str], None]  # (row, what is wrong with it)
+Rows = Iterator[tuple[int, dict[str, Any]]]
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+_SEPARATORS = (",", ";", "\t")
+_MAX_FIELD = 2**31 - 1  # characters; csv's own limit of 131,072 is less than a long document has
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file's column names, and `rows(columns, bad)` to go through it, as often as wanted.
+
+    Values are text in CSV and TSV; in JSONL and Parquet also numbers, booleans, lists and None. A row lacks the key of
+    a column that it does not have.
+    """
+
+    columns: list[str]
+    rows: Callable[[Sequence[str], BadRow], Rows]
+
+
+def open_table(path: str | os.PathLike[str], *, quoting: bool | None = None) -> Table:
+    """Look at the head of a file and say what columns it has. The suffix tells the format.
+
+    .csv: the header's most frequent of comma, semicolon and tab parts the fields; fields may be quoted. .tsv: tabs, and
+    quotes are part of the text. `quoting` true or false overrides that in both. .jsonl, .ndjson: an object a line; the
+    columns are the first object's keys. .parquet: needs polars.
+
+    Raises DataError for a file that cannot be read, is not UTF-8 text, has no rows or no sound header.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise DataError(
+            f"the format of {path.suffix or 'this file'} is not known; give one of {', '.join(SUFFIXES)}",
+            path,
+        )
+    if suffix == ".parquet":
+        return _parquet(path)
+    _check_encoding(path)
+    if suffix in (".jsonl", ".ndjson"):
+        return _jsonl(path)
+    return _delimited(path, suffix == ".csv" if quoting is None else quoting)
+
+
+def _delimited(path: Path, quoting: bool) -> Table:
+    separator = "\t" if path.suffix.lower() == ".tsv" else _separator(path)
+
+    def parse() -> Iterator[tuple[int, list[str] | str]]:
+        return _quoted_rows(path, separator) if quoting else _literal_rows(path, separator)
+
+    first = next(((row, fields) for row, fields in parse() if fields), None)
+    if first is None:
+        raise DataError("is empty; it needs a header row that names the columns, and rows", path)
+    head, header = first
+    if isinstance(header, str):
+        raise DataError(f"the header cannot be read: {header}", path, head)
+    header = [name.strip() for name in header]
+    if doubled := sorted({name for name in header if name and header.count(name) > 1}):
+        raise DataError(f"two columns are named {doubled[0]!r}; rename one", path, head)
+
+    def rows(columns: Sequence[str], bad: BadRow) -> Rows:
+        for row, fields in parse():
+            if row == head or not fields:  # a blank line is no row
+                continue
+            if isinstance(fields, str):
+                bad(row, fields)
+            elif len(fields) != len(header):
+                hint = (
+                    "quote a field that contains the separator"
+                    if quoting
+                    else "no field may contain the separator"
+                )
+                bad(row, f"{len(fields)} fields, but the header names {len(header)} columns; {hint}")
+            else:
+                yield row, dict(zip(header, fields, strict=True))
+
+    return Table(header, rows)
+
+
+def _quoted_rows(path: Path, separator: str) -> Iterator[tuple[int, list[str] | str]]:
+    """(row, fields) or (row, what is wrong). After a fault it goes on with the very next line, so that a quote that is
+    never closed costs its own line and not the rest of the file."""
+    usual_limit = csv.field_size_limit(_MAX_FIELD)
+    try:
+        number = 0
+        with _text_lines(path) as lines:
+            waiting: deque[str] = deque()
+            while True:
+                taken: list[str] = []
+                reader = csv.reader(_taking(waiting, lines, taken), delimiter=separator, strict=True)
+                try:
+                    fields: list[str] | str = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    fields = _quote_fault(str(error))
+                    waiting.extendleft(reversed(taken[1:]))
+                    del taken[1:]
+                yield number + 1, fields
+                number += len(taken)
+    finally:
+        csv.field_size_limit(usual_limit)
+
+
+def _taking(waiting: deque[str], lines: Iterator[str], taken: list[str]) -> Iterator[str]:
+    """Lines put back, then the file's; `taken` gets each one."""
+    while True:
+        line = waiting.popleft() if waiting else next(lines, None)
+        if line is None:
+            return
+        taken.append(line)
+        yield line
+
+
+def _quote_fault(message: str) -> str:
+    if "unexpected end" in message:
+        return "a quote that opens in this row is never closed"
+    if "expected after" in message:
+        return 'a quote inside a quoted field is not doubled ("")'
+    return message
+
+
+def _literal_rows(path: Path, separator: str) -> Iterator[tuple[int, list[str] | str]]:
+    with _text_lines(path) as lines:
+        for row, line in enumerate(lines, start=1):
+            line = line.removesuffix("\n").removesuffix("\r")
+            yield row, line.split(separator) if line else []
+
+
+def _separator(path: Path) -> str:
+    with _text_lines(path) as lines:
+        header = re.sub(r'"[^"]*"', "", next(lines, ""))
+    return max(_SEPARATORS, key=header.count)  # the first of equals: the comma
+
+
+def _jsonl(path: Path) -> Table:
+    first = next((value for _, value in _json_lines(path) if isinstance(value, dict)), None)
+    if first is None:
+        raise DataError(
+            'has no row; each line should be an object such as {"text": "...", "labels": ["..."]}', path
+        )
+
+    def rows(columns: Sequence[str], bad: BadRow) -> Rows:
+        for row, value in _json_lines(path):
+            if isinstance(value, dict):
+                yield row, value
+            else:
+                bad(row, value)
+
+    return Table(list(first), rows)
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """(row, object) or (row, what is wrong)."""
+    with _text_lines(path) as lines:
+        for row, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as error:
+                yield row, f"is not valid JSON: {error.msg} at character {error.pos + 1}"
+            except RecursionError:
+                yield row, "is nested too deep"
+            else:
+                yield (
+                    row,
+                    value if isinstance(value, dict) else 'is not a JSON object such as {"text": "..."}',
+                )
+
+
+def _parquet(path: Path) -> Table:
+    polars = require("polars", extra="data")
+
+    def sound(step: Callable[[], Any]) -> Any:
+        try:
+            return step()
+        except (polars.exceptions.PolarsError, OSError) as error:
+            raise DataError(f"cannot be read as Parquet: {str(error).splitlines()[0]}", path) from None
+
+    scan = polars.scan_parquet(path, glob=False)  # a path is a path, [brackets] and all
+    columns: list[str] = sound(lambda: scan.collect_schema().names())
+
+    def rows(columns: Sequence[str], bad: BadRow) -> Rows:
+        frame = sound(lambda: scan.select(list(dict.fromkeys(columns))).collect())
+        yield from enumerate(frame.iter_rows(named=True), start=1)
+
+    return Table(columns, rows)
+
+
+def _check_encoding(path: Path) -> None:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(2)
+    except OSError as error:
+        raise DataError(
+            f"cannot be read: {error.strerror}; check the path and its permissions", path
+        ) from None
+    if head in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError("is UTF-16; save it as UTF-8", path)
+
+
+def _text_lines(path: Path) -> Any:
+    """The file as lines that end at LF. Bytes that are not UTF-8 become lone surrogates, which the reader of the row
+    finds; so one bad byte spoils one row."""
+    return open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n")
