@@ -3,119 +3,37 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import os
 import re
 import socket
 import threading
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from emodef.corpora.archive import tagged_to_csv
 from emodef.corpora.download import FetchError, UnreachableError, download
 from emodef.corpora.fetch import SOURCES, fetch, fetch_with_progress, terms
 from emodef.corpora.sources import RemoteFile, Source
 from emodef.errors import EmodefError, SettingsError
+from local_server import Served, left_in, serving, sha, source
 
 BODY = b"".join(b"line %d of a corpus written for this test\n" % i for i in range(9000))  # some chunks long
 
 
-@dataclass
-class Served:
-    """What the server has and how it behaves; `asked` gathers (path, Range header) of every request."""
-
-    base: str
-    files: dict[str, bytes] = field(default_factory=dict)
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
-    ranges: bool = True
-    etag: str | None = '"v1"'
-    cut_at: list[int] = field(
-        default_factory=list
-    )  # bytes of the body after which the next answers break off
-    answers: list[int] = field(default_factory=list)  # codes of the next answers, before it serves again
-    before: Callable[[], None] | None = None
-
-
-class Handler(BaseHTTPRequestHandler):
-    served: Served
-
-    def do_GET(self) -> None:
-        served = self.served
-        wanted = self.headers.get("Range")
-        served.asked.append((self.path, wanted))
-        if served.before:
-            served.before()
-        if served.answers and (code := served.answers.pop(0)) != 200:
-            self.send_error(code)
-            return
-        if self.path not in served.files:
-            self.send_error(404)
-            return
-        body, start = served.files[self.path], 0
-        if wanted and served.ranges and self.headers.get("If-Range") in (None, served.etag):
-            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
-            if start >= len(body):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(body)}")
-                self.end_headers()
-                return
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        if served.etag:
-            self.send_header("ETag", served.etag)
-        self.send_header("Content-Length", str(len(body) - start))
-        self.end_headers()
-        end = min(start + served.cut_at.pop(0), len(body)) if served.cut_at else len(body)
-        self.wfile.write(body[start:end])
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class QuietServer(ThreadingHTTPServer):
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hung up is part of some tests."""
-
-
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    monkeypatch.delenv("EMODEF_DATA", raising=False)
     monkeypatch.delenv("EMODEF_DATA_URL", raising=False)
     monkeypatch.setenv("no_proxy", "*")
-    server = QuietServer(("127.0.0.1", 0), type("H", (Handler,), {}))
-    what = Served(f"http://127.0.0.1:{server.server_address[1]}")
-    server.RequestHandlerClass.served = what  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield what
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def sha(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def source(*files: RemoteFile, archive: RemoteFile | None = None) -> Source:
-    return Source("tiny", "Tiny", "http://tiny.invalid", "for tests", "us", files, archive)
+    with serving() as server:
+        yield server
 
 
 def one_file(served: Served, content: bytes = BODY, **more: object) -> Source:
     served.files["/train.tsv"] = content
     options: dict[str, object] = {"sha256": sha(content), "bytes": len(content), **more}
     return source(RemoteFile("tiny/train.tsv", (f"{served.base}/train.tsv",), **options))  # type: ignore[arg-type]
-
-
-def left_in(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} - {".fetch.lock"}
 
 
 def test_whole_fetch_installs_and_leaves_nothing_else(served: Served, tmp_path: Path) -> None:
@@ -396,108 +314,18 @@ def test_two_fetches_at_once(served: Served, tmp_path: Path) -> None:
     assert (tmp_path / "tiny/train.tsv").read_bytes() == BODY
 
 
-CAUSE = b"<glad>We won , <cause>after a year of losing<\\cause> , and sang . <\\glad>\n"
-NO_CAUSE = '<low>It rained “all” day .<\\low>\r\n\n<cross>He said "no" .<\\cross>\n'.encode()
-TABLE = b'Emotion,Text\r\nglad,"We won , after a year of losing , and sang . "\r\nlow,It rained all day .\r\n'
-TABLE += b'cross,"He said ""no"" ."'
-
-
-def packed(served: Served, members: dict[str, bytes], **more: object) -> Source:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    served.files["/set.zip"] = buffer.getvalue()
-    return source(
-        RemoteFile("tiny/cause.txt", member="cause.txt", sha256=sha(CAUSE)),
-        RemoteFile("tiny/table.csv", built_from=("cause.txt", "none.txt"), sha256=sha(TABLE)),
-        archive=RemoteFile("tiny/set.zip", (f"{served.base}/set.zip",), **more),  # type: ignore[arg-type]
-    )
-
-
-def test_archive_is_unpacked_and_the_table_built(served: Served, tmp_path: Path) -> None:
-    members = {
-        "Set/cause.txt": CAUSE,
-        "__MACOSX/cause.txt": b"?",
-        "Set/none.txt": NO_CAUSE,
-        "Set/other.bin": b"x",
-    }
-    notes: list[str] = []
-    folder = fetch(packed(served, members), data_dir=tmp_path, note=notes.append)
-    assert (folder / "cause.txt").read_bytes() == CAUSE
-    assert (folder / "table.csv").read_bytes() == TABLE
-    assert left_in(folder) == {"cause.txt", "table.csv"}
-    assert notes == []
-
-
-def test_archive_never_writes_outside_the_folder(served: Served, tmp_path: Path) -> None:
-    bad = {
-        "../cause.txt": CAUSE,
-        "/none.txt": NO_CAUSE,
-        "..\\..\\none.txt": NO_CAUSE,
-        "a/../../evil.txt": b"x",
-    }
-    before = set(tmp_path.rglob("*"))
-    with pytest.raises(FetchError, match=r"no member 'cause\.txt'"):
-        fetch(packed(served, bad), data_dir=tmp_path / "in/data")
-    new = {path for path in tmp_path.rglob("*") if path.is_file()} - before
-    assert {path.name for path in new} == {".fetch.lock", "set.zip.rejected"}
-
-
-@pytest.mark.parametrize(
-    ("members", "why"),
-    [
-        ({"cause.txt": CAUSE}, "no member 'none.txt'"),
-        ({"cause.txt": b"<glad>other<\\glad>\n", "none.txt": NO_CAUSE}, "expected sha256"),
-    ],
-)
-def test_archive_with_other_contents(
-    served: Served, tmp_path: Path, members: dict[str, bytes], why: str
-) -> None:
-    with pytest.raises(FetchError, match=why):
-        fetch(packed(served, members), data_dir=tmp_path)
-    assert left_in(tmp_path / "tiny") == {"set.zip.rejected"}  # nothing half done
-
-
-def test_archive_that_is_no_zip_or_unpacks_to_too_much(
-    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tiny = packed(served, {"cause.txt": CAUSE, "none.txt": NO_CAUSE})
-    monkeypatch.setattr("emodef.corpora.archive.MAX_MEMBER", 10)
-    with pytest.raises(FetchError, match="far more than was published"):
-        fetch(tiny, data_dir=tmp_path)
-    served.files["/set.zip"] = b"<html>moved</html>"
-    with pytest.raises(FetchError, match="not a sound zip file"):
-        fetch(tiny, data_dir=tmp_path)
-
-
-def test_mended_member_without_a_known_hash_is_told_not_refused(served: Served, tmp_path: Path) -> None:
-    notes: list[str] = []
-    tiny = packed(served, {"cause.txt": CAUSE, "none.txt": b"<low>Mended .<\\low>\nno tag here\n"})
-    folder = fetch(tiny, data_dir=tmp_path, note=notes.append)
-    assert (folder / "table.csv").read_bytes().endswith(b"low,Mended .")
-    assert "none.txt:2: left out" in notes[0]
-    assert "not byte for byte" in notes[1]
-
-
-def test_tags_with_backslashes_and_blanks() -> None:
-    notes: list[str] = []
-    assert tagged_to_csv({"a": b" <x> y <\\x> \n"}, notes.append) == b"Emotion,Text\r\nx, y "
-    assert notes == []
-
-
 def test_sources_are_whole() -> None:
     assert set(SOURCES) == {"goemotions", "isear", "emoint", "emotion_stimulus"}
-    assert [len(source.files) for source in SOURCES.values()] == [6, 1, 12, 3]
-    for name, source in SOURCES.items():
-        for part in (source.title, source.homepage, source.terms, source.cite):
+    assert [len(published.files) for published in SOURCES.values()] == [6, 1, 12, 3]
+    for name, published in SOURCES.items():
+        for part in (published.title, published.homepage, published.terms, published.cite):
             assert part
             assert part in terms(name)
-        for file in source.files:
+        for file in published.files:
             assert file.path.startswith(f"{name}/")
             assert re.fullmatch("[0-9a-f]{64}", file.sha256 or "")
             assert all(url.startswith(("https://", "http://")) for url in file.urls)
-            assert file.urls or source.archive
+            assert file.urls or published.archive
 
 
 def test_unknown_corpus(tmp_path: Path) -> None:
