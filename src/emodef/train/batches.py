@@ -1,0 +1,161 @@
+"""The batch of any step: a pure function of the corpus, the settings and the step. Tokenises once, before training. Imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emodef.corpora import Corpus
+from emodef.encoding import Padded
+from emodef.labels import LabelSet
+from emodef.pairs import Pairs, definition_pairs
+from emodef.train.model import AuxiliaryBatch, Inputs, PrimaryBatch
+from emodef.train.sampling import Batches, Draw, TaskSampler, mask_words
+from emodef.train.settings import TrainSettings
+from emodef.train.tokenization import TextTokenizer
+
+DEFINITION_GROUPS = 4  # definitions are encoded in so many length groups: little padding, few passes
+
+
+@dataclass
+class TokenCount:
+    """Tokens computed and the real ones among them, over the whole run so far."""
+
+    real: int = 0
+    computed: int = 0
+
+    def add(self, padded: Padded) -> None:
+        """Count one padded batch."""
+        self.real += int(padded.attention_mask.sum())
+        self.computed += padded.attention_mask.size
+
+
+@dataclass
+class Step:
+    """One process's share of a step's batch, and how many elements each loss is summed over on all processes together."""
+
+    batch: PrimaryBatch | AuxiliaryBatch
+    counts: dict[str, int]
+    draw: Draw
+    examples: int  # on all processes
+    weight: float = 1.0  # 0 for a process that got a row of another's only to have one
+
+
+class StepBatches:
+    """Makes the batch of any step for one process of `world`; `segments`: whether the encoder takes them for pairs."""
+
+    def __init__(
+        self, corpus: Corpus, tokenizer: TextTokenizer, settings: TrainSettings, *, device: torch.device, segments: bool = False,
+        rank: int = 0, world: int = 1,
+    ) -> None:
+        self.settings, self.tokenizer, self.device = settings, tokenizer, device
+        self.segments, self.rank, self.world = segments, rank, world
+        self.encoder = tokenizer.encoder
+        self.labels = corpus.labels
+        self.texts = self.encoder.tokenize(corpus.texts)
+        self.definitions = self.encoder.tokenize(corpus.label_set.definitions)
+        self.tokens = TokenCount()
+        room = settings.max_length - self.encoder.single_overhead
+        self.truncated = int((self.texts.lengths > room).sum())
+        cut = np.minimum(self.texts.lengths, room)
+        self.primary = Batches(len(corpus), lambda epoch: cut, settings.batch_size, settings.seed, stream=0)
+        self.negatives = "cdp" in settings.tasks
+        self._cached_pairs: tuple[int, Pairs] | None = None
+        pairs = len(self._pairs(0)) if settings.auxiliary else 0
+        self.auxiliary = Batches(pairs, self._pair_lengths, settings.batch_size, settings.seed, stream=1)
+        self.epoch_steps = len(self.primary)
+        self.sampler = TaskSampler(
+            settings.seed, settings.epochs * self.epoch_steps, settings.p, len(self.primary), len(self.auxiliary)
+        )
+        self._definition_inputs = self._match_definitions(corpus) if "match" in settings.tasks else None
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def make(self, step: int) -> Step:
+        """This process's share of the batch of `step`."""
+        draw = self.sampler[step]
+        return self._primary_step(draw) if draw.primary else self._auxiliary_step(step, draw)
+
+    def _primary_step(self, draw: Draw) -> Step:
+        chosen = self.primary.get(draw)
+        padded = self.encoder.texts(self.texts, chosen, self.settings.max_length)
+        share, weight = self._share(len(chosen))
+        self.tokens.add(padded)
+        labels = torch.from_numpy(self.labels[chosen][share].astype(np.float32)).to(self.device)
+        batch = PrimaryBatch(self._inputs(padded.rows(share), self.tokenizer.segments), labels)
+        count = len(chosen) * self.labels.shape[1]
+        counts = {"emotion": count}
+        if self._definition_inputs is not None:
+            batch.definitions, batch.order, (real, computed) = self._definition_inputs
+            counts["match"] = count
+            self.tokens.real += real
+            self.tokens.computed += computed
+        return Step(batch, counts, draw, len(chosen), weight)
+
+    def _auxiliary_step(self, step: int, draw: Draw) -> Step:
+        settings, pairs = self.settings, self._pairs(draw.epoch)
+        chosen = self.auxiliary.get(draw)
+        padded = self.encoder.pairs(
+            self.texts, pairs.text[chosen], self.definitions, pairs.label[chosen], settings.max_pair_length
+        )
+        share, weight = self._share(len(chosen))
+        self.tokens.add(padded)
+        batch = AuxiliaryBatch(self._inputs(padded.rows(share), self.segments))
+        counts: dict[str, int] = {}
+        is_definition = pairs.is_definition[chosen]
+        if "cdp" in settings.tasks:
+            batch.is_definition = torch.from_numpy(is_definition[share]).to(self.device)
+            counts["cdp"] = len(chosen)
+        if "mlm" in settings.tasks:
+            # Positive pairs only; masks are drawn for the whole batch, so that every process knows the global count.
+            fixed = padded.special | (is_definition == 0)[:, None]
+            rng = np.random.default_rng([settings.seed, step, 3])
+            masked, words = mask_words(
+                padded.input_ids, fixed, self.tokenizer.mask_id, self.tokenizer.size, rng, settings.mlm_rate
+            )
+            batch.words = torch.from_numpy(words[share]).to(self.device)
+            batch.answers = batch.pairs.input_ids
+            batch.pairs = Inputs(torch.from_numpy(masked[share]).to(self.device), batch.pairs.attention_mask, batch.pairs.segments)
+            counts["mlm"] = int(words.sum())
+        return Step(batch, counts, draw, len(chosen), weight)
+
+    def _share(self, size: int) -> tuple[slice, float]:
+        """This process's rows of a batch; where there are too few for it, the first row without weight."""
+        return (slice(self.rank, None, self.world), 1.0) if size > self.rank else (slice(0, 1), 0.0)
+
+    def _inputs(self, padded: Padded, segments: bool) -> Inputs:
+        return Inputs.of(padded, segments=segments, device=self.device)
+
+    def _pairs(self, epoch: int) -> Pairs:
+        if self._cached_pairs is None or self._cached_pairs[0] != epoch:
+            pairs = definition_pairs(self.labels, self.settings.seed, epoch, negatives=self.negatives)
+            self._cached_pairs = (epoch, pairs)
+        return self._cached_pairs[1]
+
+    def _pair_lengths(self, epoch: int) -> NDArray[np.int64]:
+        pairs = self._pairs(epoch)
+        whole = self.texts.lengths[pairs.text] + self.definitions.lengths[pairs.label] + self.encoder.pair_overhead
+        return np.minimum(whole, self.settings.max_pair_length)
+
+    def _match_definitions(self, corpus: Corpus) -> tuple[list[Inputs], torch.Tensor, tuple[int, int]]:
+        return definition_inputs(corpus.label_set, self.tokenizer, self.settings.match_text, self.device)
+
+
+def definition_inputs(
+    label_set: LabelSet, tokenizer: TextTokenizer, template: str, device: torch.device
+) -> tuple[list[Inputs], torch.Tensor, tuple[int, int]]:
+    """The definitions in length groups, where each label stands among the groups' rows (K,), and (real, computed) tokens."""
+    names, definitions = label_set.names, label_set.definitions
+    tokens = tokenizer.encoder.tokenize([template.format(name=n, definition=d) for n, d in zip(names, definitions, strict=True)])
+    by_length = np.argsort(tokens.lengths, kind="stable")
+    count = TokenCount()
+    groups = []
+    for part in np.array_split(by_length, min(DEFINITION_GROUPS, len(by_length))):
+        padded = tokenizer.encoder.texts(tokens, part, tokenizer.longest)
+        count.add(padded)
+        groups.append(Inputs.of(padded, segments=tokenizer.segments, device=device))
+    return groups, torch.from_numpy(np.argsort(by_length)).to(device), (count.real, count.computed)

@@ -1,0 +1,193 @@
+"""The saved model directory: save, load, predict with it. safetensors and JSON only, never pickle. Imports torch.
+
+With "own" pooling, config.json and model.safetensors are the architecture's ForSequenceClassification, so that transformers' own
+pipeline opens the directory; every other head is in heads.safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from emodef.encoding import budget_batches
+from emodef.errors import DataError
+from emodef.labels import LabelSet
+from emodef.train.architectures import TiedMaskedWordHead, load_network, new_masked_word_head
+from emodef.train.batches import definition_inputs
+from emodef.train.model import SCORES, DefinitionModel, Inputs, MatchHead, _linear
+from emodef.train.settings import TrainSettings
+from emodef.train.tokenization import TextTokenizer
+from emodef.train.versions import versions
+
+FORMAT = 1
+
+
+@dataclass
+class TrainedModel:
+    """A model with all that makes it answer: tokenizer, label set, settings, thresholds."""
+
+    model: DefinitionModel
+    tokenizer: TextTokenizer
+    label_set: LabelSet
+    settings: TrainSettings
+    thresholds: dict[str, Any] = field(default_factory=dict)  # policy -> a number, or a number per label
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @torch.no_grad()
+    def predict_proba(
+        self, texts: Sequence[str], *, scores: str | None = None, token_budget: int = 4096, progress: Callable[[int], None] | None = None
+    ) -> NDArray[np.float32]:
+        """Probabilities (n, K), input order kept, in float32 whatever the training precision.
+
+        `scores` is "emotion", "match" or "mean"; by default the head the model was trained to answer with. Texts longer than the
+        checkpoint's limit are cut there. `progress` is told how many texts each pass did.
+        """
+        which = scores or self.settings.scores
+        if which not in SCORES or (which != "emotion" and self.model.match is None):
+            raise DataError(f"scores = {which!r}: this model answers with {'any of ' + ', '.join(SCORES) if self.model.match else 'emotion'}")
+        training = self.model.training
+        self.model.eval()
+        try:
+            definitions = self.embed_definitions() if which != "emotion" else None
+            encoder, longest = self.tokenizer.encoder, self.tokenizer.longest
+            tokens = encoder.tokenize(texts)
+            out = np.zeros((len(texts), len(self.label_set)), dtype=np.float32)
+            for chosen in budget_batches(np.minimum(tokens.lengths + encoder.single_overhead, longest), token_budget):
+                inputs = Inputs.of(encoder.texts(tokens, chosen, longest), segments=self.tokenizer.segments, device=self.device)
+                out[chosen] = self.model.scores(inputs, definitions, which).float().cpu().numpy()
+                if progress is not None:
+                    progress(len(chosen))
+            return out
+        finally:
+            self.model.train(training)
+
+    @torch.no_grad()
+    def embed_definitions(self) -> torch.Tensor:
+        """The label definitions' embeddings, (K, hidden)."""
+        groups, order, _ = definition_inputs(self.label_set, self.tokenizer, self.settings.match_text, self.device)
+        return torch.cat([self.model.embed(group) for group in groups])[order]
+
+    def save(self, directory: str | os.PathLike[str], card: str = "") -> None:
+        """Write the model directory, atomically: on any error what stood there still stands."""
+        with replaced_directory(directory) as folder:
+            network = self.model.network
+            names = dict(enumerate(self.label_set.names))
+            network.config.id2label, network.config.label2id = names, {v: k for k, v in names.items()}
+            network.save_pretrained(folder)
+            save_file(_head_tensors(self.model), folder / "heads.safetensors")
+            self.tokenizer.tokenizer.save_pretrained(folder)
+            about = {
+                "format": FORMAT,
+                "heads": sorted(_heads(self.model)),
+                "own_masked_word_head": self.model.masked_words is not None
+                and not isinstance(self.model.masked_words, TiedMaskedWordHead),
+                "settings": self.settings.model_dump(),
+                "versions": versions(),
+            }
+            for name, content in (
+                ("labels.json", self.label_set.to_dict()),
+                ("thresholds.json", self.thresholds),
+                ("metrics.json", self.metrics),
+                ("emodef.json", about),
+            ):
+                (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            (folder / "README.md").write_text(card, encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str], device: str | torch.device = "cpu") -> TrainedModel:
+        """Read a model directory. DataError says which file is missing or of another format, and what to do."""
+        folder = Path(directory)
+        about = _read_json(folder / "emodef.json")
+        if about.get("format") != FORMAT:
+            raise DataError(f"format {about.get('format')!r}, this emodef reads {FORMAT}; install a matching release", folder / "emodef.json")
+        settings = TrainSettings(**about["settings"])
+        label_set = LabelSet.from_dict(_read_json(folder / "labels.json"), source=str(folder / "labels.json"))
+        tokenizer = TextTokenizer.load(folder)
+        network = load_network(str(folder), len(label_set), settings.pooling)
+        heads = set(about["heads"])
+        hidden = network.config.hidden_size
+        model = DefinitionModel(
+            network,
+            labels=len(label_set),
+            pooling=settings.pooling,
+            definition=_linear(hidden, 2) if "definition" in heads else None,
+            masked_words=new_masked_word_head(network.base_model, about["own_masked_word_head"]) if "masked_words" in heads else None,
+            match=MatchHead(len(label_set)) if "match" in heads else None,
+        )
+        stored = load_file(folder / "heads.safetensors")
+        wanted = _head_tensors(model)
+        if set(stored) != set(wanted):
+            raise DataError(f"holds {sorted(stored)}, not {sorted(wanted)}; train or copy the model again", folder / "heads.safetensors")
+        parameters = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, tensor in stored.items():
+                parameters[name].copy_(tensor)
+        model.to(device).eval()
+        return cls(model, tokenizer, label_set, settings, _read_json(folder / "thresholds.json"), _read_json(folder / "metrics.json"))
+
+
+class replaced_directory:
+    """Context manager: a new folder beside `target` that takes its place when the block succeeds, and vanishes when it does not."""
+
+    def __init__(self, target: str | os.PathLike[str]) -> None:
+        self.target = Path(target)
+
+    def __enter__(self) -> Path:
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        self.folder = Path(tempfile.mkdtemp(prefix=f".{self.target.name}.", suffix=".part", dir=self.target.parent))
+        return self.folder
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        self.folder.chmod(0o755)
+        for path in self.folder.iterdir():
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())
+        aside = self.folder.with_suffix(".old")
+        if self.target.exists():
+            os.replace(self.target, aside)
+        os.replace(self.folder, self.target)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _heads(model: DefinitionModel) -> dict[str, torch.nn.Module]:
+    heads = {"emotion": model._emotion, "definition": model.definition, "masked_words": model.masked_words, "match": model.match}
+    return {name: head for name, head in heads.items() if head is not None}
+
+
+def _head_tensors(model: DefinitionModel) -> dict[str, torch.Tensor]:
+    """The heads' own parameters by name; what they share with the encoder (tied embeddings) is in the network's file."""
+    shared = {id(p) for p in model.network.parameters()}
+    return {
+        name: parameter.detach().contiguous()
+        for name, parameter in model.named_parameters()
+        if not name.startswith("network.") and id(parameter) not in shared
+    }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("not found; a model directory is written by 'emodef train' (RUN/model)", path) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"not readable as JSON ({error}); train or copy the model again", path) from None
+    return content

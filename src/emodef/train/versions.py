@@ -1,0 +1,59 @@
+"""What a run was made with: package versions, code version, hardware. Imports torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import emodef
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every package a result depends on."""
+    found = {"python": platform.python_version(), "emodef": emodef.__version__}
+    for name in ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """The processor, its cores in use, and the accelerator if any."""
+    found: dict[str, Any] = {"cpu": _cpu_name(), "machine": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def code_version() -> str | None:
+    """The commit of a source checkout ("+" when the tree has changes), None for an installed release."""
+    root = Path(emodef.__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "--short=12", "HEAD")
+        return commit + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no", "--", "src") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    names = {key.strip(): value.strip() for key, value in fields.items()}
+    return f"{names.get('model name', platform.processor())}, family {names.get('cpu family', '?')} model {names.get('model', '?')}"
