@@ -41,7 +41,7 @@ class Comparison:
     label_f1: tuple[Difference, ...]
 
 
-def resample_weights(texts: int, resamples: int, seed: int) -> Iterator[NDArray[np.float32]]:
+def resample_weights(texts: int, resamples: int, seed: int) -> Iterator[NDArray[np.unsignedinteger]]:
     """Draw `resamples` samples of n texts with replacement, as blocks (n, up to 64) of how often each text is drawn.
 
     The same (n, resamples, seed) gives the same draws, so that two predictions can be compared on them.
@@ -53,7 +53,10 @@ def resample_weights(texts: int, resamples: int, seed: int) -> Iterator[NDArray[
     for start in range(0, resamples, _BLOCK):
         block = min(_BLOCK, resamples - start)
         drawn = draw.integers(texts, size=(block, texts)) * block + np.arange(block)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=texts * block).reshape(texts, block).astype(np.float32)
+        times = np.bincount(drawn.ravel(), minlength=texts * block).reshape(texts, block)
+        yield times.astype(
+            np.min_scalar_type(times.max())
+        )  # a byte each: summing a ranking is bound by memory
 
 
 def bootstrap(measurement: Measurement, resamples: int = 1000, seed: int = 0) -> Measures:

@@ -203,7 +203,7 @@ class Measurement:
         Average precision needs a positive, AUC both classes: nan otherwise, and such a label is left out of the macro mean.
         """
         if weights is None:
-            weights = np.ones((self.texts, 1), dtype=np.float32)
+            weights = np.ones((self.texts, 1), dtype=np.uint8)
         counts = count(self.truth, self.predicted, weights)
         summary = averages(counts)
         exact = _weighted_sums(self._exact[:, None], weights)[:, 0]
