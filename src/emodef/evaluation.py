@@ -200,16 +200,21 @@ def compare(
     *,
     first_thresholds: Thresholds = FIXED_THRESHOLD,
     second_thresholds: Thresholds = FIXED_THRESHOLD,
-    bootstrap: int = 1000,
+    ranking: bool = False,
+    bootstrap: int = 10_000,
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Comparison:
-    """What the second probabilities (n, K) gain over the first on the same texts: every metric, by paired bootstrap."""
+    """What the second probabilities (n, K) gain over the first on the same texts: each metric, by paired bootstrap.
+
+    ranking: average precision and AUC too, which take far longer than the rest.
+    bootstrap: enough resamples for the p-value of a label to survive correction for the number of labels.
+    """
     measured = []
     for probabilities, thresholds in ((first, first_thresholds), (second, second_thresholds)):
         values = as_probabilities(probabilities, corpus.labels.shape)
         chosen = _level_thresholds(_thresholds_by_level(thresholds, corpus), corpus, corpus.label_set.name)
-        measured.append(Measurement(corpus.labels, _predict(values, chosen), values))
+        measured.append(Measurement(corpus.labels, _predict(values, chosen), values if ranking else None))
     return paired_bootstrap(*measured, resamples=bootstrap, seed=seed, confidence=confidence)
 
 
