@@ -45,8 +45,7 @@ def table4(
     Raises SettingsError if `train_support` does not fit the labels.
     """
     result = report.level(level)
-    names = [label.name for label in result.labels]
-    train = _train_support(train_support, result)
+    train = None if report.split == "train" else _train_support(train_support, result)
     columns = [Column("label")]
     columns += [Column("train", "count")] if train else []
     columns += [Column(report.split, "count"), Column("P", "percent"), Column("R", "percent")]
@@ -67,13 +66,13 @@ def table4(
     notes = [_note(report)]
     if train and any(number < FEW_EXAMPLES for number in train.values()):
         notes.append(f"{MARK.strip()} fewer than {FEW_EXAMPLES} training examples")
-    if paper and (found := _paper_columns(names)):
+    if paper and (found := _paper_columns([label.name for label in result.labels])):
         titles, values = found
         columns += [Column(f"paper: {title}", "percent") for title in titles]
         for row, published in zip(rows, values, strict=True):
             row += published
         notes.append("paper: F1 on the GoEmotions test split at 0.3, as published")
-    return _table(f"{_title(report)}, {result.name} labels", columns, rows, notes, footer=2)
+    return _table(_title(report, result), columns, rows, notes, footer=2)
 
 
 def labels_table(report: Report, level: str | None = None) -> Table:
@@ -103,7 +102,7 @@ def labels_table(report: Report, level: str | None = None) -> Table:
         for r in result.labels
     ]
     notes = [_note(report), *_undefined(result)]
-    return _table(f"{_title(report)}, {result.name} labels", columns, rows, notes)
+    return _table(_title(report, result), columns, rows, notes)
 
 
 def summary_table(
@@ -130,8 +129,8 @@ def summary_table(
         )
     first = next(iter(reports.values()))
     seen = {(r.corpus, r.split, r.texts) for r in reports.values()}
-    what = _title(first) if len(seen) == 1 else "several corpora"
-    return _table(f"{what}, {first.level(level).name} labels", columns, rows, [_intervals(first)])
+    what = _title(first, first.level(level)) if len(seen) == 1 else "several corpora"
+    return _table(what, columns, rows, [_intervals(first)])
 
 
 def levels_table(report: Report) -> Table:
@@ -168,7 +167,7 @@ def label_gains_table(comparison: Comparison, names: Sequence[str]) -> Table:
 def disagreement_table(analysis: ErrorAnalysis) -> Table:
     """The paper's Table V: texts where the model most confidently disagrees with the annotators."""
     columns = [Column("text"), Column("label(s)"), Column("prediction(s)"), Column("confidence", "number")]
-    rows = [
+    rows: list[list[Cell]] = [
         [d.text, ", ".join(d.labels), ", ".join(d.predictions), d.confidence] for d in analysis.disagreements
     ]
     return _table("Disagreements with the annotators, most confident first", columns, rows, [])
@@ -237,7 +236,7 @@ def _gains(title: str, what: str, differences: Mapping[str, Difference]) -> Tabl
         Column(what),
         Column("first", "percent"),
         Column("second", "percent"),
-        Column("gain [interval]", "gain"),
+        Column("gain", "gain"),
         Column("p", "p"),
         Column("p, Holm", "p"),
     ]
@@ -250,13 +249,14 @@ def _gains(title: str, what: str, differences: Mapping[str, Difference]) -> Tabl
     )
 
 
-def _title(report: Report) -> str:
-    return f"{report.corpus} {report.split}, {report.texts:,} texts"
+def _title(report: Report, level: LevelResult | None = None) -> str:
+    what = f"{report.corpus} {report.split}, {report.texts:,} texts"
+    return what if level is None or level.name == report.corpus else f"{what}, {level.name} labels"
 
 
 def _note(report: Report) -> str:
-    rule = report.policy if report.levels[0].labels[0].threshold is None else f"threshold {report.policy}"
-    return f"Predicted by: {rule}. {_intervals(report)}"
+    thresholds = report.levels[0].labels[0].threshold is not None
+    return f"{'Thresholds' if thresholds else 'Predicted'}: {report.policy}. {_intervals(report)}"
 
 
 def _intervals(report: Report) -> str:
