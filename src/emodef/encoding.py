@@ -47,7 +47,9 @@ class Padded:
 
     def rows(self, chosen: slice) -> Padded:
         """The same batch cut to some of its rows (a process's share)."""
-        return Padded(*(a[chosen] for a in (self.input_ids, self.attention_mask, self.segments, self.special)))
+        return Padded(
+            self.input_ids[chosen], self.attention_mask[chosen], self.segments[chosen], self.special[chosen]
+        )
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class Encoder:
     `left` pads on the left (XLNet); `pad_id` and `pad_segment` fill the padding.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, pad_id: int, left: bool = False, pad_segment: int = 0) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, *, pad_id: int, left: bool = False, pad_segment: int = 0
+    ) -> None:
         self.tokenizer = Tokenizer.from_str(tokenizer.to_str())  # a copy: ours never truncates or pads
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
@@ -110,7 +114,7 @@ class Encoder:
         max_length: int,
     ) -> Padded:
         """A padded batch of (text, definition) pairs; where a pair exceeds `max_length`, its text is cut, not its definition."""
-        rows = []
+        rows: list[tuple[Ids, ...]] = []
         for text, label in zip(chosen, labels, strict=True):
             definition = definitions[int(label)][: max_length - self._pair.size]
             room = max_length - self._pair.size - len(definition)

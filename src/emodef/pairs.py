@@ -23,7 +23,9 @@ class Pairs:
         return len(self.text)
 
 
-def definition_pairs(labels: NDArray[np.uint8], seed: int, epoch: int = 0, *, negatives: bool = True) -> Pairs:
+def definition_pairs(
+    labels: NDArray[np.uint8], seed: int, epoch: int = 0, *, negatives: bool = True
+) -> Pairs:
     """Two pairs per (text, label it has): that label's definition, and the definition of a label the text does not have.
 
     `labels` is (n, K) multi-hot. Negatives are drawn uniformly, anew for each `epoch`, as a pure function of (seed, epoch). A text that

@@ -1,4 +1,4 @@
-"""What differs between encoder architectures, as data: pooling projection, emotion layer, own masked-word head. Imports torch and transformers.
+"""What differs between encoder architectures, as data: pooling projection, emotion layer, masked-word head. Imports torch.
 
 Everything else (special tokens, segments, padding side) is read off the tokenizer. A row for a new architecture is all it takes to give it
 "own" pooling; "mean" pooling works with any encoder.
@@ -13,7 +13,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, PreTrainedModel, XLNetLMHeadModel
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    XLNetLMHeadModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from emodef.errors import SettingsError
@@ -31,8 +37,10 @@ def _classification_head(network: Any, output: Any, mask: Tensor) -> Tensor:
 
 
 def _sequence_summary(network: Any, output: Any, mask: Tensor) -> Tensor:
-    summary = network.sequence_summary  # the projection of the last token, without its final dropout: the heads have their own
-    return cast(Tensor, summary.activation(summary.summary(summary.first_dropout(output.last_hidden_state[:, -1]))))
+    # The projection of the last token, without its final dropout: the heads have their own.
+    summary = network.sequence_summary
+    last = summary.first_dropout(output.last_hidden_state[:, -1])
+    return cast(Tensor, summary.activation(summary.summary(last)))
 
 
 def _prediction_head(network: Any, output: Any, mask: Tensor) -> Tensor:
@@ -105,7 +113,9 @@ def load_masked_word_head(path: str, encoder: PreTrainedModel) -> nn.Module:
     row = ARCHITECTURES.get(encoder.config.model_type)
     if row is not None:
         with _quiet():
-            whole, report = row.masked_words_class.from_pretrained(path, output_loading_info=True, dtype=torch.float32)
+            whole, report = row.masked_words_class.from_pretrained(
+                path, output_loading_info=True, dtype=torch.float32
+            )
         output = whole.get_output_embeddings()
         tied = {name for name, module in whole.named_modules() if module is output}
         if not {key for key in report["missing_keys"] if key.rsplit(".", 1)[0] not in tied}:

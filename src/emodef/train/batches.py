@@ -48,8 +48,15 @@ class StepBatches:
     """Makes the batch of any step for one process of `world`; `segments`: whether the encoder takes them for pairs."""
 
     def __init__(
-        self, corpus: Corpus, tokenizer: TextTokenizer, settings: TrainSettings, *, device: torch.device, segments: bool = False,
-        rank: int = 0, world: int = 1,
+        self,
+        corpus: Corpus,
+        tokenizer: TextTokenizer,
+        settings: TrainSettings,
+        *,
+        device: torch.device,
+        segments: bool = False,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self.settings, self.tokenizer, self.device = settings, tokenizer, device
         self.segments, self.rank, self.world = segments, rank, world
@@ -68,7 +75,11 @@ class StepBatches:
         self.auxiliary = Batches(pairs, self._pair_lengths, settings.batch_size, settings.seed, stream=1)
         self.epoch_steps = len(self.primary)
         self.sampler = TaskSampler(
-            settings.seed, settings.epochs * self.epoch_steps, settings.p, len(self.primary), len(self.auxiliary)
+            settings.seed,
+            settings.epochs * self.epoch_steps,
+            settings.p,
+            len(self.primary),
+            len(self.auxiliary),
         )
         self._definition_inputs = self._match_definitions(corpus) if "match" in settings.tasks else None
 
@@ -119,7 +130,8 @@ class StepBatches:
             )
             batch.words = torch.from_numpy(words[share]).to(self.device)
             batch.answers = batch.pairs.input_ids
-            batch.pairs = Inputs(torch.from_numpy(masked[share]).to(self.device), batch.pairs.attention_mask, batch.pairs.segments)
+            ids = torch.from_numpy(masked[share]).to(self.device)
+            batch.pairs = Inputs(ids, batch.pairs.attention_mask, batch.pairs.segments)
             counts["mlm"] = int(words.sum())
         return Step(batch, counts, draw, len(chosen), weight)
 
@@ -138,8 +150,8 @@ class StepBatches:
 
     def _pair_lengths(self, epoch: int) -> NDArray[np.int64]:
         pairs = self._pairs(epoch)
-        whole = self.texts.lengths[pairs.text] + self.definitions.lengths[pairs.label] + self.encoder.pair_overhead
-        return np.minimum(whole, self.settings.max_pair_length)
+        words = self.texts.lengths[pairs.text] + self.definitions.lengths[pairs.label]
+        return np.minimum(words + self.encoder.pair_overhead, self.settings.max_pair_length)
 
     def _match_definitions(self, corpus: Corpus) -> tuple[list[Inputs], torch.Tensor, tuple[int, int]]:
         return definition_inputs(corpus.label_set, self.tokenizer, self.settings.match_text, self.device)
@@ -149,8 +161,8 @@ def definition_inputs(
     label_set: LabelSet, tokenizer: TextTokenizer, template: str, device: torch.device
 ) -> tuple[list[Inputs], torch.Tensor, tuple[int, int]]:
     """The definitions in length groups, where each label stands among the groups' rows (K,), and (real, computed) tokens."""
-    names, definitions = label_set.names, label_set.definitions
-    tokens = tokenizer.encoder.tokenize([template.format(name=n, definition=d) for n, d in zip(names, definitions, strict=True)])
+    labels = zip(label_set.names, label_set.definitions, strict=True)
+    tokens = tokenizer.encoder.tokenize([template.format(name=n, definition=d) for n, d in labels])
     by_length = np.argsort(tokens.lengths, kind="stable")
     count = TokenCount()
     groups = []

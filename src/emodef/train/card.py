@@ -13,18 +13,28 @@ if TYPE_CHECKING:
 
 
 def model_card(
-    model: TrainedModel, facts: Mapping[str, Any], reports: Mapping[str, Report], corpus: Mapping[str, Corpus], about: Mapping[str, Any]
+    model: TrainedModel,
+    facts: Mapping[str, Any],
+    reports: Mapping[str, Report],
+    corpus: Mapping[str, Corpus],
+    about: Mapping[str, Any],
 ) -> str:
     """Markdown with the front matter the model hub reads."""
     settings = model.settings
     sizes = ", ".join(f"{split} {len(part):,}" for split, part in corpus.items())
     opens = settings.pooling == "own" and settings.scores == "emotion"
-    pipeline = (
-        "It also opens in `transformers.pipeline(\"text-classification\", model=..., top_k=None)` with the same scores."
-        if opens
-        else "It does not open in transformers' own text-classification pipeline with these scores: "
-        + ("it answers with its matching head." if settings.scores == "match" else "it pools by the mean of the token vectors.")
-    )
+    if opens:
+        pipeline = (
+            'It also opens in `transformers.pipeline("text-classification", model=..., top_k=None)`'
+            " with the same scores."
+        )
+    else:
+        answers = (
+            "answers with its matching head"
+            if settings.scores == "match"
+            else "pools by the mean of the token vectors"
+        )
+        pipeline = f"It does not open in transformers' own text-classification pipeline with these scores: it {answers}."
     lines = [
         "---",
         "language: en",
@@ -63,12 +73,15 @@ def model_card(
         "Brackets are bootstrap 95% intervals over texts. One seed: another seed moves these figures too.",
         "",
         "## Labels",
-        *(f"- **{name}**: {text}" for name, text in zip(model.label_set.names, model.label_set.definitions, strict=True)),
+        *(
+            f"- **{name}**: {text}"
+            for name, text in zip(model.label_set.names, model.label_set.definitions, strict=True)
+        ),
         "",
         "## Limits",
-        "Scores say what raters of such texts would have marked, not what a person feels. Rare labels are learnt from few texts and judged on"
-        " few. Sarcasm, dialect, other languages and other kinds of text than the training corpus's are scored worse, without a warning."
-        " Do not decide about a person by them.",
+        "Scores say what raters of such texts would have marked, not what a person feels. Rare labels are learnt"
+        " from few texts and judged on few. Sarcasm, dialect, other languages and other kinds of text than the"
+        " training corpus's are scored worse, without a warning. Do not decide about a person by them.",
         "",
     ]
     return "\n".join(lines)

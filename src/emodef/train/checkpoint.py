@@ -51,7 +51,12 @@ class TrainedModel:
 
     @torch.no_grad()
     def predict_proba(
-        self, texts: Sequence[str], *, scores: str | None = None, token_budget: int = 4096, progress: Callable[[int], None] | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        scores: str | None = None,
+        token_budget: int = 4096,
+        progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float32]:
         """Probabilities (n, K), input order kept, in float32 whatever the training precision.
 
@@ -60,7 +65,9 @@ class TrainedModel:
         """
         which = scores or self.settings.scores
         if which not in SCORES or (which != "emotion" and self.model.match is None):
-            raise DataError(f"scores = {which!r}: this model answers with {'any of ' + ', '.join(SCORES) if self.model.match else 'emotion'}")
+            raise DataError(
+                f"scores = {which!r}: this model answers with {'any of ' + ', '.join(SCORES) if self.model.match else 'emotion'}"
+            )
         training = self.model.training
         self.model.eval()
         try:
@@ -68,8 +75,14 @@ class TrainedModel:
             encoder, longest = self.tokenizer.encoder, self.tokenizer.longest
             tokens = encoder.tokenize(texts)
             out = np.zeros((len(texts), len(self.label_set)), dtype=np.float32)
-            for chosen in budget_batches(np.minimum(tokens.lengths + encoder.single_overhead, longest), token_budget):
-                inputs = Inputs.of(encoder.texts(tokens, chosen, longest), segments=self.tokenizer.segments, device=self.device)
+            for chosen in budget_batches(
+                np.minimum(tokens.lengths + encoder.single_overhead, longest), token_budget
+            ):
+                inputs = Inputs.of(
+                    encoder.texts(tokens, chosen, longest),
+                    segments=self.tokenizer.segments,
+                    device=self.device,
+                )
                 out[chosen] = self.model.scores(inputs, definitions, which).float().cpu().numpy()
                 if progress is not None:
                     progress(len(chosen))
@@ -80,7 +93,9 @@ class TrainedModel:
     @torch.no_grad()
     def embed_definitions(self) -> torch.Tensor:
         """The label definitions' embeddings, (K, hidden)."""
-        groups, order, _ = definition_inputs(self.label_set, self.tokenizer, self.settings.match_text, self.device)
+        groups, order, _ = definition_inputs(
+            self.label_set, self.tokenizer, self.settings.match_text, self.device
+        )
         return torch.cat([self.model.embed(group) for group in groups])[order]
 
     def save(self, directory: str | os.PathLike[str], card: str = "") -> None:
@@ -106,7 +121,9 @@ class TrainedModel:
                 ("metrics.json", self.metrics),
                 ("emodef.json", about),
             ):
-                (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                (folder / name).write_text(
+                    json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+                )
             (folder / "README.md").write_text(card, encoding="utf-8")
 
     @classmethod
@@ -115,7 +132,10 @@ class TrainedModel:
         folder = Path(directory)
         about = _read_json(folder / "emodef.json")
         if about.get("format") != FORMAT:
-            raise DataError(f"format {about.get('format')!r}, this emodef reads {FORMAT}; install a matching release", folder / "emodef.json")
+            raise DataError(
+                f"format {about.get('format')!r}, this emodef reads {FORMAT}; install a matching release",
+                folder / "emodef.json",
+            )
         settings = TrainSettings(**about["settings"])
         label_set = LabelSet.from_dict(_read_json(folder / "labels.json"), source=str(folder / "labels.json"))
         tokenizer = TextTokenizer.load(folder)
@@ -127,19 +147,31 @@ class TrainedModel:
             labels=len(label_set),
             pooling=settings.pooling,
             definition=_linear(hidden, 2) if "definition" in heads else None,
-            masked_words=new_masked_word_head(network.base_model, about["own_masked_word_head"]) if "masked_words" in heads else None,
+            masked_words=new_masked_word_head(network.base_model, about["own_masked_word_head"])
+            if "masked_words" in heads
+            else None,
             match=MatchHead(len(label_set)) if "match" in heads else None,
         )
         stored = load_file(folder / "heads.safetensors")
         wanted = _head_tensors(model)
         if set(stored) != set(wanted):
-            raise DataError(f"holds {sorted(stored)}, not {sorted(wanted)}; train or copy the model again", folder / "heads.safetensors")
+            raise DataError(
+                f"holds {sorted(stored)}, not {sorted(wanted)}; train or copy the model again",
+                folder / "heads.safetensors",
+            )
         parameters = dict(model.named_parameters())
         with torch.no_grad():
             for name, tensor in stored.items():
                 parameters[name].copy_(tensor)
         model.to(device).eval()
-        return cls(model, tokenizer, label_set, settings, _read_json(folder / "thresholds.json"), _read_json(folder / "metrics.json"))
+        return cls(
+            model,
+            tokenizer,
+            label_set,
+            settings,
+            _read_json(folder / "thresholds.json"),
+            _read_json(folder / "metrics.json"),
+        )
 
 
 class replaced_directory:
@@ -150,7 +182,9 @@ class replaced_directory:
 
     def __enter__(self) -> Path:
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.folder = Path(tempfile.mkdtemp(prefix=f".{self.target.name}.", suffix=".part", dir=self.target.parent))
+        self.folder = Path(
+            tempfile.mkdtemp(prefix=f".{self.target.name}.", suffix=".part", dir=self.target.parent)
+        )
         return self.folder
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -169,7 +203,12 @@ class replaced_directory:
 
 
 def _heads(model: DefinitionModel) -> dict[str, torch.nn.Module]:
-    heads = {"emotion": model._emotion, "definition": model.definition, "masked_words": model.masked_words, "match": model.match}
+    heads = {
+        "emotion": model._emotion,
+        "definition": model.definition,
+        "masked_words": model.masked_words,
+        "match": model.match,
+    }
     return {name: head for name, head in heads.items() if head is not None}
 
 
@@ -187,7 +226,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError("not found; a model directory is written by 'emodef train' (RUN/model)", path) from None
+        raise DataError(
+            "not found; a model directory is written by 'emodef train' (RUN/model)", path
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"not readable as JSON ({error}); train or copy the model again", path) from None
     return content

@@ -38,7 +38,9 @@ class Inputs:
         def move(array: NDArray[np.int64]) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)
 
-        return cls(move(padded.input_ids), move(padded.attention_mask), move(padded.segments) if segments else None)
+        return cls(
+            move(padded.input_ids), move(padded.attention_mask), move(padded.segments) if segments else None
+        )
 
 
 @dataclass
@@ -115,11 +117,13 @@ class DefinitionModel(nn.Module):
     def _primary(self, batch: PrimaryBatch) -> dict[str, Tensor]:
         hidden, pooled = self.encode(batch.texts)
         logits = self.emotion(self.dropout(pooled))
-        losses = {"emotion": F.binary_cross_entropy_with_logits(logits.float(), batch.labels, reduction="sum")}
+        loss = F.binary_cross_entropy_with_logits(logits.float(), batch.labels, reduction="sum")
+        losses = {"emotion": loss}
         if self.match is not None and batch.definitions is not None:
             # One pass per length group; every definition is encoded once a step, whatever the batch size.
             definitions = torch.cat([self.embed(group) for group in batch.definitions])[batch.order]
-            logits = self.match(mean_of_tokens(hidden, batch.texts.attention_mask), definitions)
+            texts = mean_of_tokens(hidden, batch.texts.attention_mask)
+            logits = self.match(texts, definitions)
             losses["match"] = F.binary_cross_entropy_with_logits(logits, batch.labels, reduction="sum")
         return losses
 
@@ -130,7 +134,8 @@ class DefinitionModel(nn.Module):
             logits = self.definition(self.dropout(pooled))
             losses["cdp"] = F.cross_entropy(logits.float(), batch.is_definition, reduction="sum")
         if self.masked_words is not None and batch.words is not None and batch.answers is not None:
-            logits = self.masked_words(hidden[batch.words])  # only the words asked for: the vocabulary layer is the costly one
+            # Only the words asked for: the vocabulary layer is the costly one.
+            logits = self.masked_words(hidden[batch.words])
             losses["mlm"] = F.cross_entropy(logits.float(), batch.answers[batch.words], reduction="sum")
         return losses
 
@@ -143,7 +148,8 @@ class DefinitionModel(nn.Module):
         if which in ("match", "mean"):
             if self.match is None or definitions is None:
                 raise ValueError("this model has no matching head")
-            parts.append(torch.sigmoid(self.match(mean_of_tokens(hidden, inputs.attention_mask), definitions)))
+            texts = mean_of_tokens(hidden, inputs.attention_mask)
+            parts.append(torch.sigmoid(self.match(texts, definitions)))
         return torch.stack(parts).mean(0)
 
 
@@ -158,12 +164,20 @@ class MatchHead(nn.Module):
     def forward(self, texts: Tensor, definitions: Tensor) -> Tensor:
         """(batch, hidden), (K, hidden) -> (batch, K) logits, in float32."""
         cosine = F.normalize(texts.float(), dim=-1) @ F.normalize(definitions.float(), dim=-1).T
-        return cast(Tensor, self.log_scale.exp() * cosine + self.bias)
+        return self.log_scale.exp() * cosine + self.bias
 
 
 def build_model(
-    path: str, *, labels: int, pooling: str, tasks: frozenset[str], vocabulary: int, new_tokens: dict[int, list[int]],
-    dropout: float | None = None, scale: float = 20.0, bias: float = -4.0,
+    path: str,
+    *,
+    labels: int,
+    pooling: str,
+    tasks: frozenset[str],
+    vocabulary: int,
+    new_tokens: dict[int, list[int]],
+    dropout: float | None = None,
+    scale: float = 20.0,
+    bias: float = -4.0,
 ) -> DefinitionModel:
     """A model from a pretrained checkpoint, with the heads that `tasks` ("cdp", "mlm", "match") need.
 
@@ -211,7 +225,8 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 def _final_dropout(config: object) -> float:
-    for name in ("classifier_dropout", "classifier_dropout_prob", "summary_last_dropout", "hidden_dropout_prob"):
+    own = ("classifier_dropout", "classifier_dropout_prob", "summary_last_dropout")  # whichever it has
+    for name in (*own, "hidden_dropout_prob"):
         rate = getattr(config, name, None)
         if rate is not None:
             return float(rate)

@@ -25,7 +25,9 @@ def draw_tasks(seed: int, steps: int, p: float) -> NDArray[np.bool_]:
     return np.random.Generator(np.random.Philox(key=seed)).random(steps) < p
 
 
-def length_sorted_batches(lengths: Indices, batch_size: int, seed: int, stream: int, epoch: int) -> list[Indices]:
+def length_sorted_batches(
+    lengths: Indices, batch_size: int, seed: int, stream: int, epoch: int
+) -> list[Indices]:
     """All examples once, in ⌈n / batch_size⌉ batches of similar length; order and mix depend only on (seed, stream, epoch).
 
     Examples are shuffled, cut into pools of `POOL` batches, sorted by length within a pool, and the batches shuffled.
@@ -33,9 +35,8 @@ def length_sorted_batches(lengths: Indices, batch_size: int, seed: int, stream: 
     rng = np.random.default_rng([seed, stream, epoch, 2])
     order = rng.permutation(len(lengths))
     pool = batch_size * POOL
-    order = np.concatenate(
-        [chunk[np.argsort(lengths[chunk], kind="stable")] for chunk in np.split(order, range(pool, len(order), pool))]
-    )
+    pools = np.split(order, range(pool, len(order), pool))
+    order = np.concatenate([chunk[np.argsort(lengths[chunk], kind="stable")] for chunk in pools])
     batches = np.split(order, range(batch_size, len(order), batch_size))
     return [batches[i] for i in rng.permutation(len(batches))]
 
@@ -55,7 +56,8 @@ class TaskSampler:
     def __init__(self, seed: int, steps: int, p: float, primary_batches: int, auxiliary_batches: int) -> None:
         tasks = draw_tasks(seed, steps, p) if auxiliary_batches else np.ones(steps, dtype=np.bool_)
         self.tasks: NDArray[np.bool_] = tasks
-        self._number = np.where(tasks, np.cumsum(tasks), np.cumsum(~tasks)) - 1  # of the step within its stream
+        # of the step within its stream
+        self._number = np.where(tasks, np.cumsum(tasks), np.cumsum(~tasks)) - 1
         self._sizes = (auxiliary_batches, primary_batches)
 
     def __len__(self) -> int:
@@ -70,8 +72,11 @@ class TaskSampler:
 class Batches:
     """The batches of one stream, made an epoch at a time; `lengths(epoch)` gives its `count` examples' lengths in that epoch."""
 
-    def __init__(self, count: int, lengths: Callable[[int], Indices], batch_size: int, seed: int, stream: int) -> None:
-        self.count, self.lengths, self.batch_size, self.seed, self.stream = count, lengths, batch_size, seed, stream
+    def __init__(
+        self, count: int, lengths: Callable[[int], Indices], batch_size: int, seed: int, stream: int
+    ) -> None:
+        self.count, self.lengths, self.batch_size = count, lengths, batch_size
+        self.seed, self.stream = seed, stream
         self._epoch = lru_cache(maxsize=1)(self._make)
 
     def __len__(self) -> int:
@@ -86,7 +91,12 @@ class Batches:
 
 
 def mask_words(
-    input_ids: Indices, special: NDArray[np.bool_], mask_id: int, vocabulary: int, rng: np.random.Generator, rate: float = 0.15
+    input_ids: Indices,
+    special: NDArray[np.bool_],
+    mask_id: int,
+    vocabulary: int,
+    rng: np.random.Generator,
+    rate: float = 0.15,
 ) -> tuple[Indices, NDArray[np.bool_]]:
     """BERT's masking (Devlin et al. 2019) on a copy: of the chosen 15% of tokens 80% become [MASK], 10% a random token, 10% stay.
 

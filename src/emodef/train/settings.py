@@ -21,30 +21,56 @@ class TrainSettings(BaseModel):
 
     description: str = Field("", description="what this recipe is for")
     corpus: str = Field("goemotions", description="a known corpus, or a file or folder of your own")
-    backbone: str = Field("bert-base-cased", description="'minilm', a model hub name, or a folder with a transformers checkpoint")
+    backbone: str = Field(
+        "bert-base-cased",
+        description="'minilm', a model hub name, or a folder with a transformers checkpoint",
+    )
     setup: str = Field("none", description="none, or tasks joined by +: cdp, mlm, match")
-    pooling: Literal["own", "mean"] = Field("own", description="the architecture's own pooling projection, or the mean of the token vectors")
-    p: float = Field(0.5, gt=0, le=1, description="probability that a step trains the primary task (used with cdp or mlm)")
-    epochs: int = Field(10, ge=1, description="total steps = epochs × ⌈primary examples / batch_size⌉, whatever p is")
+    pooling: Literal["own", "mean"] = Field(
+        "own", description="the architecture's own pooling projection, or the mean of the token vectors"
+    )
+    p: float = Field(
+        0.5, gt=0, le=1, description="probability that a step trains the primary task (used with cdp or mlm)"
+    )
+    epochs: int = Field(
+        10, ge=1, description="total steps = epochs × ⌈primary examples / batch_size⌉, whatever p is"
+    )
     batch_size: int = Field(16, ge=1, description="examples per step, over all processes")
     learning_rate: float = Field(5e-5, gt=0)
-    match_learning_rate: float = Field(5e-3, gt=0, description="for the matching head's scale and biases, which start far from their end")
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps with rising learning rate; then it falls linearly to 0")
+    match_learning_rate: float = Field(
+        5e-3, gt=0, description="for the matching head's scale and biases, which start far from their end"
+    )
+    warmup: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of the steps with rising learning rate; then it falls linearly to 0",
+    )
     weight_decay: float = Field(0.0, ge=0)
     gradient_clip: float = Field(1.0, gt=0, description="largest gradient norm")
     dropout: float | None = Field(None, ge=0, lt=1, description="replaces the checkpoint's dropout rates")
     max_length: int = Field(50, ge=4, description="tokens of a text, special tokens included")
-    max_pair_length: int = Field(100, ge=8, description="tokens of a (text, definition) pair, special tokens included")
+    max_pair_length: int = Field(
+        100, ge=8, description="tokens of a (text, definition) pair, special tokens included"
+    )
     mlm_rate: float = Field(0.15, gt=0, lt=1, description="share of words to be predicted (MLM)")
     match_text: str = Field("{name}: {definition}", description="what the matching head encodes for a label")
     match_scale: float = Field(20.0, gt=0, description="exp(s) at the start: the weight of the cosine")
     match_bias: float = Field(-4.0, description="every label's bias at the start")
     placeholders: tuple[str, ...] = Field(("[NAME]", "[RELIGION]"), description="kept as single tokens")
-    threshold: float = Field(0.3, gt=0, lt=1, description="a label is predicted where its probability exceeds this")
+    threshold: float = Field(
+        0.3, gt=0, lt=1, description="a label is predicted where its probability exceeds this"
+    )
     seed: int = Field(42, ge=0)
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the device multiplies it natively, else fp32")
-    keep: Literal["last", "best"] = Field("best", description="which epoch's weights are kept; best: by dev macro-F1")
-    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better dev macro-F1")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the device multiplies it natively, else fp32"
+    )
+    keep: Literal["last", "best"] = Field(
+        "best", description="which epoch's weights are kept; best: by dev macro-F1"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many epochs without a better dev macro-F1"
+    )
     save_every: int = Field(500, ge=1, description="steps between resume states (besides every epoch's end)")
 
     @model_validator(mode="after")
@@ -52,7 +78,9 @@ class TrainSettings(BaseModel):
         parts = [] if self.setup == "none" else self.setup.split("+")
         unknown = sorted(set(parts) - set(TASKS))
         if unknown or len(set(parts)) != len(parts):
-            raise ValueError(f"setup = {self.setup!r}: use 'none', or {', '.join(TASKS)} joined by '+', each once")
+            raise ValueError(
+                f"setup = {self.setup!r}: use 'none', or {', '.join(TASKS)} joined by '+', each once"
+            )
         return self
 
     @property
@@ -133,6 +161,6 @@ def _validated(values: dict[str, Any], source: str) -> TrainSettings:
         lines = []
         for problem in error.errors():
             key = ".".join(map(str, problem["loc"])) or "recipe"
-            known = f"; known keys: {', '.join(TrainSettings.model_fields)}" if problem["type"] == "extra_forbidden" else ""
-            lines.append(f"{key}: {problem['msg']}{known}")
+            known = ", ".join(TrainSettings.model_fields) if problem["type"] == "extra_forbidden" else ""
+            lines.append(f"{key}: {problem['msg']}" + (f"; known keys: {known}" if known else ""))
         raise SettingsError(f"{source}: " + "; ".join(lines)) from None

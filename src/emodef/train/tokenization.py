@@ -1,4 +1,4 @@
-"""A checkpoint's tokenizer as training uses it: placeholders as single tokens, its own conventions for pairs and padding. Imports transformers."""
+"""A checkpoint's tokenizer as training uses it: placeholders as single tokens, its own pairs and padding. Imports transformers."""
 
 from __future__ import annotations
 
@@ -28,11 +28,17 @@ class TextTokenizer:
         tokenizer = AutoTokenizer.from_pretrained(os.fspath(path))
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
-            raise SettingsError(f"{path}: the tokenizer has no fast version (tokenizer.json); convert it with transformers first")
+            raise SettingsError(
+                f"{path}: the tokenizer has no fast version (tokenizer.json); convert it with transformers first"
+            )
         if tokenizer.pad_token_id is None:
-            raise SettingsError(f"{path}: the tokenizer has no padding token; texts cannot be batched with it")
+            raise SettingsError(
+                f"{path}: the tokenizer has no padding token; texts cannot be batched with it"
+            )
         added = [token for token in placeholders if token not in tokenizer.get_vocab()]
-        words = {token: tokenizer.encode(token.strip("[]<>").lower(), add_special_tokens=False) for token in added}
+        words = {
+            token: tokenizer.encode(token.strip("[]<>").lower(), add_special_tokens=False) for token in added
+        }
         tokenizer.add_tokens([AddedToken(token, normalized=False) for token in added])
         vocabulary = tokenizer.get_vocab()
         encoder = Encoder(
