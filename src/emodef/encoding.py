@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from emodef.errors import DataError
+
 Ids = NDArray[np.int32]
 Indices = NDArray[np.int64]
 
@@ -92,9 +94,9 @@ class Encoder:
         return self._pair.size
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """Token ids of each text, without special tokens or truncation."""
-        encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        ids = [e.ids for e in encoded]
+        """Token ids of each text, without special tokens or truncation. Raises DataError naming what is no text."""
+        _check_texts(texts)
+        ids = [e.ids for e in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
         offsets = np.zeros(len(ids) + 1, dtype=np.int64)
         np.cumsum([len(i) for i in ids], out=offsets[1:])
         flat = np.fromiter((t for row in ids for t in row), dtype=np.int32, count=int(offsets[-1]))
@@ -143,6 +145,21 @@ class Encoder:
                     special[r, at:end] = False
                     at = end
         return Padded(ids, mask, segments, special)
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    if isinstance(texts, str):
+        raise DataError(f"one text where a list of texts is expected: give [{texts[:20]!r}…]")
+    for number, text in enumerate(texts, start=1):
+        try:
+            text.encode()
+        except (AttributeError, UnicodeEncodeError):
+            kind = (
+                "broken Unicode (half of a surrogate pair)" if isinstance(text, str) else type(text).__name__
+            )
+            raise DataError(
+                f"text {number} of {len(texts)} is {kind}, not a text: {text!r:.40}; correct or remove it"
+            ) from None
 
 
 def _template(tokenizer: Tokenizer, *, pair: bool) -> _Template:

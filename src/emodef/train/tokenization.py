@@ -39,7 +39,8 @@ class TextTokenizer:
         words = {
             token: tokenizer.encode(token.strip("[]<>").lower(), add_special_tokens=False) for token in added
         }
-        tokenizer.add_tokens([AddedToken(token, normalized=False) for token in added])
+        # lstrip: the space before it is its own, or byte-level vocabularies would give that space a token
+        tokenizer.add_tokens([AddedToken(token, normalized=False, lstrip=True) for token in added])
         vocabulary = tokenizer.get_vocab()
         encoder = Encoder(
             tokenizer.backend_tokenizer,
