@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,7 @@ def test_budget_batches_cover_all_within_the_budget(lengths: list[int], budget: 
     for batch in batches:
         longest = int(of[batch].max())
         assert len(batch) * longest <= budget or len(batch) == 1
-    for batch, following in zip(batches, batches[1:], strict=False):
+    for batch, following in pairwise(batches):
         longest = int(of[batch].max())
         assert (len(batch) + 1) * longest > budget  # no batch is smaller than it must be
         assert of[following].max() <= of[batch].min()
