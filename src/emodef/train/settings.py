@@ -21,6 +21,9 @@ class TrainSettings(BaseModel):
 
     description: str = Field("", description="what this recipe is for")
     corpus: str = Field("goemotions", description="a known corpus, or a file or folder of your own")
+    label_set: str | None = Field(
+        None, description="label set of a corpus of your own: a shipped one's name, or a TOML file"
+    )
     backbone: str = Field(
         "bert-base-cased",
         description="'minilm', a model hub name, or a folder with a transformers checkpoint",

@@ -1,0 +1,5 @@
+"""`python -m emodef`: the command line, for where the script is not on the path (`accelerate launch -m emodef train ...`)."""
+
+from emodef.cli import main
+
+main()

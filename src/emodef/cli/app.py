@@ -1,0 +1,98 @@
+"""The commands in one tree, and what becomes of errors: one message on standard error and an exit code. Imports typer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import emodef
+from emodef.cli import data, evaluating, labels, predicting, training
+from emodef.errors import EmodefError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class Commands(TyperGroup):
+    """A group whose commands may raise: users see what went wrong and the remedy, never a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; turn what it raises into a message and an exit code."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a reader that has gone away shows here, not when Python shuts down
+            return result
+        except EmodefError as error:
+            _fail(str(error), error.exit_code, error)
+        except KeyboardInterrupt:
+            _fail("interrupted", INTERRUPTED)
+        except BrokenPipeError:  # `emodef ... | head`: nothing is wrong
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except OSError as error:
+            where = "" if error.filename is None else f"{error.filename}: "
+            _fail(f"{where}{error.strerror or error}", EmodefError.exit_code, error)
+        except Exception as error:
+            if type(error).__module__.split(".")[0] in ("typer", "click"):  # usage errors are typer's to show
+                raise
+            _fail(
+                f"unexpected {type(error).__name__}: {error}\nThis is a fault of emodef. To see where it is, run the "
+                "command again with EMODEF_DEBUG=1 in the environment",
+                EmodefError.exit_code,
+                error,
+            )
+
+
+def _fail(message: str, code: int, error: BaseException | None = None) -> None:
+    if os.environ.get("EMODEF_DEBUG") and error is not None:
+        import traceback
+
+        traceback.print_exception(error)
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(code)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"emodef {emodef.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Fine-grained emotions in English text, from models that read what each label means.
+
+    \b
+    [bold]The whole way[/bold]
+      emodef train --recipe demo --data examples/sample --out runs/demo
+      emodef evaluate runs/demo
+      emodef predict --run runs/demo "Thank you so much, you saved my whole week!"
+
+    \b
+    [bold]Exit codes[/bold]
+      0 done, 1 unexpected, 2 wrong option or setting, 3 wrong or missing data,
+      4 package to install, 5 training cannot go on, 6 fetching failed, 130 interrupted
+    """
+
+
+training.add_commands(app)
+evaluating.add_commands(app)
+predicting.add_commands(app)
+app.add_typer(data.app, name="data")
+app.add_typer(labels.app, name="labels")

@@ -1,0 +1,249 @@
+"""`emodef evaluate`: a run's results as the paper's Table IV. Imports typer; emodef.train only to predict other data."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from emodef.cli import options
+from emodef.errors import DataError, SettingsError
+
+if TYPE_CHECKING:
+    from emodef.corpora import Corpus
+    from emodef.evaluation import Report
+    from emodef.reporting import Table
+
+
+class Policy(StrEnum):
+    """How labels are predicted from probabilities."""
+
+    TUNED = "tuned"
+    FIXED = "fixed"
+    BOTH = "both"
+
+
+class Scores(StrEnum):
+    """Whose probabilities."""
+
+    EMOTION = "emotion"
+    MATCH = "match"
+    MEAN = "mean"
+
+
+class Form(StrEnum):
+    """How results are written."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"
+    JSON = "json"
+
+
+_SUFFIXES = {".md": Form.MARKDOWN, ".tex": Form.LATEX, ".csv": Form.CSV, ".json": Form.JSON}
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put the commands of this module into `app`."""
+    app.command()(evaluate)
+
+
+def evaluate(
+    run: Annotated[
+        Path, typer.Argument(help="The folder given to 'emodef train --out', or with --data a saved model's.")
+    ],
+    split: Annotated[str | None, typer.Option(help="By default test; of a file, all of it.")] = None,
+    policy: Annotated[
+        Policy | None,
+        typer.Option(
+            help="Thresholds tuned on dev, the fixed one (the paper's 0.3), or both. By default tuned, if there."
+        ),
+    ] = None,
+    scores: Annotated[
+        Scores | None,
+        typer.Option(help="Of which head, or their mean. By default those the model answers with."),
+    ] = None,
+    level: Annotated[str | None, typer.Option(help="A coarser label set instead, such as ekman.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Predict and measure other texts than the run's, labelled with the model's labels.",
+            rich_help_panel="Data",
+        ),
+    ] = None,
+    data_dir: options.DataDir = None,
+    on_error: options.OnErrorOption = options.OnError.FAIL,
+    text_column: options.TextColumn = None,
+    label_column: options.LabelColumn = None,
+    label_columns: options.LabelColumns = None,
+    id_column: options.IdColumn = None,
+    split_column: options.SplitColumn = None,
+    delimiter: options.Delimiter = None,
+    cpu: options.Cpu = False,
+    form: Annotated[
+        Form | None,
+        typer.Option("--format", help="By default a table, or by --out's suffix.", rich_help_panel="Output"),
+    ] = None,
+    json: options.Json = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write here: .md, .tex, .csv, .json or .txt.", rich_help_panel="Output"),
+    ] = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Print a run's results as the paper's Table IV: each label's support, precision, recall, and F1 with its interval.
+
+    Beside them stand the paper's figures, where the labels are its own. Thresholds come from dev, never from the split
+    that is measured. Needs neither the corpus nor torch, unless other scores or other data are asked for. Writes a file
+    only with --out.
+
+    \b
+    [bold]Examples[/bold]
+      emodef evaluate runs/demo
+      emodef evaluate runs/demo --policy both --format markdown --out results.md
+      emodef evaluate runs/demo --level ekman --split dev
+      emodef evaluate runs/demo --data other.csv --json
+    """
+    wanted_form = _form(form, json, out)
+    if wanted_form is Form.CSV and policy is Policy.BOTH:
+        raise SettingsError("csv holds one table; choose --policy tuned or --policy fixed, or another format")
+    given = options.columns(text_column, label_column, label_columns, id_column, split_column, delimiter)
+    if data is None:
+        if given:
+            raise SettingsError(f"{', '.join(given)}: columns are for other data; name it with --data")
+        reports = _stored(run, split or "test", scores, data_dir)
+    else:
+        corpus = _read(run, data, split, data_dir, on_error.value, given)
+        options.report_problems([corpus], quiet)
+        reports = _predicted(run, corpus, scores, cpu, quiet)
+    reports = _choose(reports, policy)
+    if wanted_form is Form.JSON:
+        content = {"run": str(run), "reports": {name: found.to_dict() for name, found in reports.items()}}
+        _write_json(content, out)
+        return
+    tables = _tables(run.name, reports, level, only_labels=wanted_form is Form.CSV)
+    if wanted_form is Form.TABLE and out is None:
+        from emodef.reporting import print_table
+
+        for table in tables:
+            print_table(table, options.output())
+        return
+    from emodef.reporting import render
+
+    name = "terminal" if wanted_form is Form.TABLE else wanted_form.value
+    _write("\n".join(render(table, name) for table in tables), out)
+
+
+def _form(form: Form | None, json: bool, out: Path | None) -> Form:
+    if json and form not in (None, Form.JSON):
+        raise SettingsError(f"--json and --format {form} exclude each other; give one")
+    by_suffix = Form.TABLE if out is None else _SUFFIXES.get(out.suffix.lower(), Form.TABLE)
+    return Form.JSON if json else form or by_suffix
+
+
+def _stored(run: Path, split: str, scores: Scores | None, data_dir: Path | None) -> dict[str, Report]:
+    """Policy -> report of the run's own split: as it was measured, or anew where other scores are asked for."""
+    from emodef.runs import POLICIES, RunFolder
+
+    folder = RunFolder.open(run)
+    if scores is None or scores == folder.scores:
+        reports = {
+            policy: folder.reports[f"{split} {policy}"]
+            for policy in POLICIES
+            if f"{split} {policy}" in folder.reports
+        }
+        if not reports:
+            measured = sorted({name.split()[0] for name in folder.reports})
+            raise SettingsError(
+                f"the run measured no split {split!r}, but: {', '.join(measured) or 'none, since its corpus has no dev or test'}; "
+                "give one of these with --split, or other data with --data"
+            )
+        return reports
+    return folder.measure(split, scores.value, data_dir)
+
+
+def _read(
+    run: Path, data: str, split: str | None, data_dir: Path | None, on_error: str, columns: dict[str, object]
+) -> Corpus:
+    """The split to measure, labelled with the model's own labels."""
+    from emodef.corpora import CORPORA, load_corpus
+    from emodef.runs import load_label_set, model_folder
+
+    labels = load_label_set(model_folder(run))
+    options_for_files = {} if data in CORPORA else {"label_set": labels}
+    splits = load_corpus(data, data_dir=data_dir, on_error=on_error, **columns, **options_for_files)
+    name = split or next((each for each in ("test", "all") if each in splits), "test")
+    if name not in splits:
+        raise SettingsError(f"{data} has no split {name!r}; choose one of {', '.join(splits)} with --split")
+    corpus = splits[name]
+    if corpus.label_set.names != labels.names:
+        raise DataError(
+            f"its labels ({corpus.label_set.name}) are not the model's ({labels.name}); the two must have the same names in "
+            "the same order",
+            data,
+        )
+    return corpus
+
+
+def _predicted(run: Path, corpus: Corpus, scores: Scores | None, cpu: bool, quiet: bool) -> dict[str, Report]:
+    from emodef.cli.models import load_model, predict_all
+    from emodef.runs import report
+
+    model = load_model(run, cpu)
+    own = scores is None or scores == model.settings.scores
+    probabilities = predict_all(model, corpus.texts, quiet, None if scores is None else scores.value)
+    policies = (
+        ("tuned", "fixed") if own else ("fixed",)
+    )  # thresholds were tuned for the scores it answers with
+    return {
+        policy: report(probabilities, corpus, model.thresholds, policy)
+        for policy in policies
+        if policy in model.thresholds
+    }
+
+
+def _choose(reports: dict[str, Report], policy: Policy | None) -> dict[str, Report]:
+    """The reports asked for; by default the tuned one, else the fixed one."""
+    from emodef.runs import POLICIES, check_policies
+
+    if policy is None:
+        name = next(name for name in POLICIES if name in reports)
+        return {name: reports[name]}
+    return check_policies(reports, POLICIES if policy is Policy.BOTH else (policy.value,))
+
+
+def _tables(run: str, reports: dict[str, Report], level: str | None, only_labels: bool) -> list[Table]:
+    """Table IV under each policy; then the policies side by side, and the coarser levels."""
+    from emodef.reporting import levels_table, summary_table, table4
+
+    tables = [table4(found, level=level) for found in reports.values()]
+    if only_labels:
+        return tables
+    names = {f"{run}, {policy}": found for policy, found in reports.items()}
+    tables.append(summary_table(names, level=level))
+    if level is None:
+        tables += [levels_table(found) for found in reports.values() if len(found.levels) > 1]
+    return tables
+
+
+def _write_json(content: object, out: Path | None) -> None:
+    import json
+
+    if out is None:
+        options.print_json(content)
+    else:
+        _write(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n", out)
+
+
+def _write(text: str, out: Path | None) -> None:
+    from emodef.atomic import write_text
+
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_text(out, text)
+        typer.echo(f"written: {out}", err=True)

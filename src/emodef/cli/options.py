@@ -1,0 +1,144 @@
+"""Options that several commands share, and where commands print: results to standard output, the rest to standard error. Imports typer."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+
+    from emodef.corpora import Corpus
+
+PLAIN_WIDTH = 160  # of tables where there is no terminal to fit them to
+SHOWN_PROBLEMS = 5
+
+
+class OnError(StrEnum):
+    """What to do with a row that cannot be used."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with a folder for each corpus. By default $EMODEF_DATA, else the user's cache folder.",
+        rich_help_panel="Data",
+    ),
+]
+OnErrorOption = Annotated[
+    OnError,
+    typer.Option(
+        help="At a row that cannot be used: stop, naming file and row, or leave it out and say so.",
+        rich_help_panel="Data",
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        help="Label set of your own file: a shipped one's name or a TOML file.", rich_help_panel="Data"
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.", rich_help_panel="Output")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress and no notes.", rich_help_panel="Output")
+]
+Cpu = Annotated[bool, typer.Option("--cpu", help="Do not use a GPU.")]
+
+_COLUMNS = "Columns of your own file"
+TextColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="The text. By default the first of text, sentence, comment, ...", rich_help_panel=_COLUMNS
+    ),
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="The labels: names, a JSON list, or numbers. By default the first of labels, label, emotions, emotion.",
+        rich_help_panel=_COLUMNS,
+    ),
+]
+LabelColumns = Annotated[
+    str | None,
+    typer.Option(help="Instead: one column of 0 and 1 for each label, as A,B,C.", rich_help_panel=_COLUMNS),
+]
+IdColumn = Annotated[
+    str | None,
+    typer.Option(help="An identifier. By default id, else file:row.", rich_help_panel=_COLUMNS),
+]
+SplitColumn = Annotated[
+    str | None,
+    typer.Option(help="Which of train, dev and test a row belongs to.", rich_help_panel=_COLUMNS),
+]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        help="What parts several labels in a cell. By default the first of | ; , found.",
+        rich_help_panel=_COLUMNS,
+    ),
+]
+
+
+def columns(
+    text: str | None,
+    label: str | None,
+    label_columns: str | None,
+    identifier: str | None,
+    split: str | None,
+    delimiter: str | None,
+) -> dict[str, Any]:
+    """The column options that were given, as `emodef.corpora.load_corpus` takes them."""
+    hot = (
+        None if label_columns is None else [name.strip() for name in label_columns.split(",") if name.strip()]
+    )
+    given = {
+        "text_column": text,
+        "label_column": label,
+        "label_columns": hot,
+        "id_column": identifier,
+        "split_column": split,
+        "delimiter": delimiter,
+    }
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def output() -> Console:
+    """For results. Tables fit the terminal; in a pipe or a file they are wide and plain."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PLAIN_WIDTH
+    return Console(width=width, highlight=False, soft_wrap=False)
+
+
+def notes(quiet: bool = False) -> Console:
+    """For progress and notes."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, quiet=quiet)
+
+
+def print_json(content: object) -> None:
+    """Strict JSON on standard output; texts are shown as they are, not as escapes."""
+    typer.echo(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False))
+
+
+def report_problems(splits: Iterable[Corpus], quiet: bool = False) -> None:
+    """Say which rows `--on-error skip` left out: how many, and the first of them."""
+    problems = list(dict.fromkeys(p for corpus in splits for p in corpus.problems if p.kind == "skipped"))
+    if not problems or quiet:
+        return
+    for problem in problems[:SHOWN_PROBLEMS]:
+        typer.echo(f"note: {problem}", err=True)
+    if len(problems) > SHOWN_PROBLEMS:
+        typer.echo(f"note: {len(problems):,} rows left out in all; 'emodef data show' counts them", err=True)

@@ -1,0 +1,345 @@
+"""`emodef train` and `emodef recipes`. Imports typer; emodef.train only inside the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emodef.cli import options
+from emodef.errors import DataError, SettingsError, TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from emodef.corpora import Corpus
+    from emodef.runs import DataChoice
+    from emodef.train.run import Run
+    from emodef.train.settings import TrainSettings
+
+_SETTINGS = "Settings"
+Share = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="Set this share of the training texts aside: the same texts whatever the seed, copies of a text together.",
+        rich_help_panel="Data",
+    ),
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put the commands of this module into `app`."""
+    app.command()(train)
+    app.command()(recipes)
+
+
+def train(
+    out: Annotated[Path, typer.Option(help="The run's folder: a new one, or with --resume its own.")],
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Settings: a shipped recipe ('emodef recipes') or a TOML file. By default paper.",
+            rich_help_panel=_SETTINGS,
+        ),
+    ] = None,
+    setup: Annotated[
+        str | None,
+        typer.Option(help="none, or tasks joined by +: cdp, mlm, match.", rich_help_panel=_SETTINGS),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, rich_help_panel=_SETTINGS)] = None,
+    assign: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any setting; 'emodef recipes NAME' lists them. May be repeated.",
+            rich_help_panel=_SETTINGS,
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="A corpus, or your own file, or a folder with train, dev and test files. By default the recipe's.",
+            rich_help_panel="Data",
+        ),
+    ] = None,
+    labels: options.Labels = None,
+    dev_share: Share = None,
+    test_share: Share = None,
+    data_dir: options.DataDir = None,
+    on_error: options.OnErrorOption = options.OnError.FAIL,
+    text_column: options.TextColumn = None,
+    label_column: options.LabelColumn = None,
+    label_columns: options.LabelColumns = None,
+    id_column: options.IdColumn = None,
+    split_column: options.SplitColumn = None,
+    delimiter: options.Delimiter = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, with its own settings and data.")
+    ] = False,
+    cpu: options.Cpu = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also log to OUT/tensorboard.", rich_help_panel="Output")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print settings, texts and steps, and stop.", rich_help_panel="Output"
+        ),
+    ] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a model on a corpus, evaluate it, and save everything in one folder.
+
+    Writes OUT/model (safetensors, tokenizer, labels, thresholds, model card), OUT/metrics.json, OUT/probabilities.npz,
+    OUT/log.jsonl, and OUT/settings.json, data.json and versions.json to repeat it. Ctrl-C saves and stops; --resume goes
+    on, and ends with the same weights as a run never stopped.
+
+    \b
+    [bold]Examples[/bold]
+      emodef train --recipe minilm --setup match --out runs/match
+      emodef train --recipe minilm --seed 1 --set epochs=2 --out runs/short --dry-run
+      emodef train --recipe minilm --data mine.csv --labels mine.toml --dev-share 0.1 --out runs/mine
+      emodef train --resume --out runs/mine
+    """
+    from emodef.train.run import run_training
+
+    given = options.columns(text_column, label_column, label_columns, id_column, split_column, delimiter)
+    chosen = _Asked(recipe, setup, seed, assign or [], data, labels)
+    if resume:
+        told = [
+            *given,
+            *(name for name, share in (("dev_share", dev_share), ("test_share", test_share)) if share),
+        ]
+        settings, choice = _resumed(out, chosen, told, None if data_dir is None else str(data_dir))
+    else:
+        from emodef.runs import DataChoice
+
+        settings = _settings(chosen)
+        choice = DataChoice(
+            data_dir=None if data_dir is None else str(data_dir),
+            on_error=on_error.value,
+            dev_share=dev_share or 0.0,
+            test_share=test_share or 0.0,
+            columns=given,
+        )
+    corpus = choice.load(settings.corpus, settings.label_set)
+    _check_corpus(corpus, settings)
+    options.report_problems(corpus.values(), quiet)
+    if dry_run:
+        _print_plan(settings, corpus, json)
+        return
+    if not (out / "settings.json").exists():
+        choice.save(out)
+    try:
+        run = run_training(
+            settings,
+            corpus,
+            out,
+            resume=resume,
+            cpu=cpu,
+            console=None if quiet else options.notes(),
+            tensorboard=tensorboard,
+        )
+    except TrainingError as error:
+        if (out / "state").is_dir():
+            typer.echo(f"to go on: emodef train --resume --out {out}", err=True)
+        raise error
+    _print_run(run, json)
+
+
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME|FILE", help="A recipe to show with every setting.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """List the shipped recipes, or show one with every setting and what it means.
+
+    A recipe is a TOML file of settings, and may start from another: extends = "paper".
+
+    \b
+    [bold]Examples[/bold]
+      emodef recipes
+      emodef recipes minilm
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    from emodef.train.settings import TrainSettings, load_recipe
+    from emodef.train.settings import recipes as shipped
+
+    if name is None:
+        found = {each: load_recipe(each).description for each in shipped()}
+        if json:
+            options.print_json(found)
+            return
+        table = Table("recipe", "what it is for", box=None, pad_edge=False)
+        for each, description in found.items():
+            table.add_row(each, Text(description))
+        options.output().print(table)
+        return
+    settings = load_recipe(name).model_dump(mode="json")
+    if json:
+        options.print_json(settings)
+        return
+    table = Table("setting", "value", "what it is", box=None, pad_edge=False)
+    for key, value in settings.items():
+        table.add_row(key, Text(_toml(value)), Text(TrainSettings.model_fields[key].description or ""))
+    options.output().print(table)
+
+
+class _Asked:
+    """The options that make settings, and what they override."""
+
+    def __init__(
+        self,
+        recipe: str | None,
+        setup: str | None,
+        seed: int | None,
+        assign: list[str],
+        data: str | None,
+        labels: str | None,
+    ) -> None:
+        self.recipe, self.assign = recipe, assign
+        named = {"setup": setup, "seed": seed, "corpus": data, "label_set": labels}
+        self.named = {key: value for key, value in named.items() if value is not None}
+
+    def overrides(self) -> dict[str, Any]:
+        """Settings that go on top of the recipe's."""
+        from emodef.corpora import CORPORA
+        from emodef.train.settings import parse_overrides
+
+        overrides = parse_overrides(self.assign)
+        if twice := sorted(set(overrides) & set(self.named)):
+            raise SettingsError(f"{twice[0]} is given twice, by its own option and by --set; give it once")
+        overrides |= self.named
+        if (
+            overrides.get("corpus") in CORPORA
+        ):  # it brings its own; a recipe's label set is for the recipe's corpus
+            overrides.setdefault("label_set", None)
+        return overrides
+
+
+def _settings(asked: _Asked) -> TrainSettings:
+    from emodef.train.settings import load_recipe
+
+    return load_recipe(asked.recipe or "paper", asked.overrides())
+
+
+def _resumed(
+    out: Path, asked: _Asked, told: list[str], data_dir: str | None
+) -> tuple[TrainSettings, DataChoice]:
+    """Settings and data of the run in `out`; options may only repeat its settings."""
+    from dataclasses import replace
+
+    from pydantic import ValidationError
+
+    from emodef.runs import DataChoice, read_json
+    from emodef.train.settings import TrainSettings
+
+    path = out / "settings.json"
+    if not path.exists():
+        raise SettingsError(f"{out} holds no run to resume; leave --resume out to start one")
+    if told:
+        raise SettingsError(f"--resume reads the data as the run did before; leave out {', '.join(told)}")
+    saved = read_json(path)
+    fresh = asked.recipe is not None
+    wanted = _settings(asked).model_dump(mode="json") if fresh else {**saved, **asked.overrides()}
+    if changed := sorted(key for key in wanted if wanted[key] != saved.get(key)):
+        raise SettingsError(
+            f"{out} was started with other settings ({', '.join(changed)}); resume it with those "
+            f"(emodef train --resume --out {out}), or give another folder"
+        )
+    try:
+        settings = TrainSettings(**saved)
+    except ValidationError as error:
+        raise SettingsError(
+            f"{path}: not settings of this emodef ({error.errors()[0]['msg']}); start anew"
+        ) from None
+    choice = DataChoice.saved(out)
+    return settings, choice if data_dir is None else replace(choice, data_dir=data_dir)
+
+
+def _check_corpus(corpus: Mapping[str, Corpus], settings: TrainSettings) -> None:
+    """Refuse data that cannot be trained on as asked, before anything heavy starts."""
+    from emodef.corpora.files import is_derived
+
+    if "train" not in corpus:
+        raise DataError(
+            f"no split to train on, it has: {', '.join(corpus)}; name one of its files or splits train",
+            settings.corpus,
+        )
+    if is_derived(corpus["train"].label_set):
+        raise SettingsError(
+            f"{settings.corpus}: the model reads what each label means, and there are no definitions. Start them with "
+            f"'emodef labels skeleton {settings.corpus} --out labels.toml', write a line for each label, and pass "
+            "--labels labels.toml"
+        )
+    if "dev" not in corpus and settings.keep == "best":
+        raise SettingsError(
+            f"{settings.corpus}: no dev split to choose the best epoch by; set texts aside for it (--dev-share 0.1), or keep "
+            "the last epoch (--set keep=last)"
+        )
+
+
+def _print_plan(settings: TrainSettings, corpus: Mapping[str, Corpus], json: bool) -> None:
+    from emodef.pairs import definition_pairs
+    from emodef.train.sampling import draw_tasks
+
+    train = corpus["train"]
+    per_epoch = -(-len(train) // settings.batch_size)
+    steps = settings.epochs * per_epoch
+    primary = int(draw_tasks(settings.seed, steps, settings.p).sum()) if settings.auxiliary else steps
+    pairs = (
+        len(definition_pairs(train.labels, settings.seed, negatives="cdp" in settings.tasks))
+        if settings.auxiliary
+        else 0
+    )
+    plan = {
+        "settings": settings.model_dump(mode="json"),
+        "texts": {split: len(part) for split, part in corpus.items()},
+        "labels": len(train.label_set),
+        "pairs": pairs,
+        "steps": {"per_epoch": per_epoch, "primary": primary, "auxiliary": steps - primary},
+    }
+    if json:
+        options.print_json(plan)
+        return
+    for key, value in settings.model_dump(mode="json").items():
+        typer.echo(f"# {key} is not set" if value is None else f"{key} = {_toml(value)}")
+    texts = ", ".join(f"{split} {len(part):,}" for split, part in corpus.items())
+    typer.echo(f"# texts: {texts}; {len(train.label_set)} labels ({train.label_set.name})")
+    about = f" and {steps - primary:,} auxiliary ones over {pairs:,} pairs" if settings.auxiliary else ""
+    typer.echo(f"# steps: {primary:,} primary ones{about}; {settings.epochs} epochs of {per_epoch:,}")
+
+
+def _print_run(run: Run, json: bool) -> None:
+    from emodef.runs import read_json
+
+    if json:
+        options.print_json({"run": str(run.folder), **read_json(run.folder / "metrics.json")})
+        return
+    from emodef.reporting import print_table, summary_table
+
+    for split in ("test", "dev"):
+        reports = {name: found for name, found in run.reports.items() if name.startswith(f"{split} ")}
+        if reports:
+            print_table(summary_table(reports), options.output())
+            break
+    typer.echo(
+        f"saved in {run.folder}; the model is {run.folder / 'model'}\nnext: emodef evaluate {run.folder}"
+    )
+
+
+def _toml(value: Any) -> str:
+    """A setting's value as a recipe has it; nothing for one that is not set."""
+    import json
+
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
