@@ -5,9 +5,10 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
+from string import Formatter
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from emodef.errors import SettingsError, require
 
@@ -17,7 +18,7 @@ TASKS = ("cdp", "mlm", "match")
 class TrainSettings(BaseModel):
     """Everything a run depends on besides the corpus and the label set. The defaults are the paper's (section IV and its code)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     description: str = Field("", description="what this recipe is for")
     corpus: str = Field("goemotions", description="a known corpus, or a file or folder of your own")
@@ -60,7 +61,9 @@ class TrainSettings(BaseModel):
     match_text: str = Field("{name}: {definition}", description="what the matching head encodes for a label")
     match_scale: float = Field(20.0, gt=0, description="exp(s) at the start: the weight of the cosine")
     match_bias: float = Field(-4.0, description="every label's bias at the start")
-    placeholders: tuple[str, ...] = Field(("[NAME]", "[RELIGION]"), description="kept as single tokens")
+    placeholders: tuple[str, ...] = Field(
+        ("[NAME]", "[RELIGION]"), strict=False, description="kept as single tokens"
+    )
     threshold: float = Field(
         0.3, gt=0, lt=1, description="a label is predicted where its probability exceeds this"
     )
@@ -75,6 +78,20 @@ class TrainSettings(BaseModel):
         None, ge=1, description="stop after so many epochs without a better dev macro-F1"
     )
     save_every: int = Field(500, ge=1, description="steps between resume states (besides every epoch's end)")
+
+    @field_validator("label_set", "dropout", "patience", mode="before")
+    @classmethod
+    def _unset(cls, value: object) -> object:
+        # TOML has no null: "none" lets a recipe or --set undo what it builds on.
+        return None if value == "none" else value
+
+    @field_validator("match_text")
+    @classmethod
+    def _has_places(cls, value: str) -> str:
+        places = {place for _, place, _, _ in Formatter().parse(value) if place is not None}
+        if not places or not places <= {"name", "definition"}:
+            raise ValueError("it must have {name} or {definition}, or both, and no other {place}")
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> TrainSettings:
@@ -141,20 +158,23 @@ def _shipped() -> Any:
 
 
 def _read(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    if name in seen:
-        raise SettingsError(f"recipe {name!r} extends itself: {' -> '.join((*seen, name))}")
-    if name in recipes():
-        text, source = (_shipped() / f"{name}.toml").read_text(encoding="utf-8"), name
-    elif Path(name).is_file():
-        text, source = Path(name).read_text(encoding="utf-8"), name
-    else:
+    path = _shipped() / f"{name}.toml" if name in recipes() else Path(name).resolve()
+    if str(path) in seen:
+        raise SettingsError(f"recipe {name!r} extends itself: {' -> '.join((*seen, str(path)))}")
+    if not path.is_file():
         raise SettingsError(f"no recipe {name!r}: give a TOML file or one of {', '.join(recipes())}")
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{source}: not valid TOML: {error}") from None
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError(f"{name}: not a TOML file that can be read: {error}") from None
     base = values.pop("extends", None)
-    return {**(_read(base, (*seen, name)) if base else {}), **values}
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise SettingsError(f"{name}: extends = {base!r}: give the name of one recipe")
+    if base not in recipes():  # a neighbour of this file
+        base = str(Path(name).parent / base)
+    return {**_read(base, (*seen, str(path))), **values}
 
 
 def _validated(values: dict[str, Any], source: str) -> TrainSettings:
