@@ -6,10 +6,8 @@ Imports torch and accelerate. Everything random is a function of (seed, step), s
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from safetensors.torch import save
+from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError
 from torch import nn
 
-from emodef.atomic import write_bytes
 from emodef.corpora import Corpus
 from emodef.errors import SettingsError, TrainingError
 from emodef.metrics import averages, count, decide
@@ -30,15 +28,12 @@ from emodef.train.checkpoint import TrainedModel
 from emodef.train.logs import TrainingLog
 from emodef.train.model import build_model
 from emodef.train.performance import resolve_precision, tune_process
-from emodef.train.resume import load_state, load_weights, save_state, weights
+from emodef.train.processes import Interrupted, any_process, caught_signals, global_losses, use_cpu
+from emodef.train.resume import fingerprint, load_best, load_state, save_best, save_state
 from emodef.train.settings import TrainSettings
 from emodef.train.tokenization import TextTokenizer
 
-
-class Interrupted(TrainingError):
-    """Training was stopped by a signal; its state is saved."""
-
-    exit_code = 130
+__all__ = ["Interrupted", "Trained", "learning_rate_factor", "train"]
 
 
 @dataclass
@@ -56,100 +51,130 @@ class Trained:
 
 
 def train(
-    settings: TrainSettings, corpus: Mapping[str, Corpus], folder: Path, *, resume: bool = False, stop_after: int | None = None,
-    cpu: bool = False, log: TrainingLog | None = None,
+    settings: TrainSettings,
+    corpus: Mapping[str, Corpus],
+    folder: Path,
+    *,
+    resume: bool = False,
+    stop_after: int | None = None,
+    cpu: bool = False,
+    log: TrainingLog | None = None,
 ) -> Trained:
     """Train on `corpus["train"]`, evaluating on `corpus["dev"]` each epoch where there is one; resume states go to `folder`/state.
 
-    `stop_after` saves and stops after so many steps (as a signal would). Raises SettingsError where settings and corpus do not fit,
-    TrainingError for a non-finite loss or a full disk, Interrupted after Ctrl-C or SIGTERM.
+    `stop_after` saves and stops after so many steps (as a signal would). Raises SettingsError where settings, corpus and an earlier
+    state do not fit, TrainingError for a non-finite loss or a full disk, Interrupted after Ctrl-C or SIGTERM, DataError where every
+    earlier state is damaged.
     """
     tune_process()
-    accelerator = Accelerator(
-        cpu=cpu,
-        mixed_precision="no" if resolve_precision(settings.precision, _device(cpu)) == "fp32" else "bf16",
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # a step uses only its task's heads
-    )
-    precision = {"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
-    train_split, dev = corpus["train"], corpus.get("dev")
-    if settings.keep == "best" and dev is None:
-        raise SettingsError("keep = 'best' needs a dev split to choose by; add one, or set keep = 'last'")
+    train_split, dev = _splits(corpus, settings)
+    accelerator = _accelerator(cpu)
+    precision = resolve_precision(settings.precision, accelerator.device)
+    log = log or TrainingLog(None)
     torch.manual_seed(settings.seed)  # the heads' first weights
     trained = _untrained(settings, train_split)
     batches = StepBatches(
-        train_split, trained.tokenizer, settings, device=accelerator.device, segments=takes_segments(trained.model.encoder),
-        rank=accelerator.process_index, world=accelerator.num_processes,
+        train_split,
+        trained.tokenizer,
+        settings,
+        device=accelerator.device,
+        segments=takes_segments(trained.model.encoder),
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
     )
     trained.model.to(accelerator.device)
     optimizer = _optimizer(trained.model, settings, accelerator.device)
+
     state = folder / "state"
-    start, progress = 0, {"epochs": [], "best": None, "seconds": 0.0, "tokens": [0, 0], "precision": precision,
-                          "processes": accelerator.num_processes, "threads": torch.get_num_threads()}
-    if resume and (saved := load_state(state, trained.model, optimizer)) is not None:
-        start, progress = saved.pop("step"), {**progress, **saved}
-        if progress["precision"] != precision:
-            raise SettingsError(f"this run was started in {progress['precision']}; resume it with --set precision={progress['precision']}")
+    progress: dict[str, Any] = {
+        "epochs": [],  # results, one an epoch
+        "best": None,  # the best of them so far
+        "finished": False,
+        "seconds": 0.0,
+        "tokens": [0, 0],  # real, computed
+        "window": {},  # losses since the last line of the log
+        "precision": precision,
+        "corpus": fingerprint(corpus),
+        "processes": accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+    }
+    start = 0
+    if resume:
+        saved = load_state(state, trained.model, optimizer, log.note)
+        if saved is not None:
+            _check_same_run(progress, saved, log)
+            start, progress = saved.pop("step"), {**progress, **saved}
+        log.rewind(start, len(progress["epochs"]))
+    elif any(state.glob("step-*")):
+        raise SettingsError(f"{folder} holds a run's states already; resume it, or give another folder")
     model, stepper = accelerator.prepare(trained.model, optimizer)
     batches.tokens.real, batches.tokens.computed = progress["tokens"]
-    log = log or TrainingLog(None)
     began, earlier = time.monotonic(), progress["seconds"]
 
-    def save(step: int) -> None:
-        progress["seconds"] = earlier + time.monotonic() - began
-        progress["tokens"] = [batches.tokens.real, batches.tokens.computed]
-        if accelerator.is_main_process:
-            save_state(state, step, trained.model, optimizer, progress)
-        accelerator.wait_for_everyone()
-
     model.train()
-    stopped = bool(progress.get("finished"))
-    with _signals() as caught, log.progress(len(batches), start) as bar:
+    with caught_signals() as caught, log.progress(len(batches), start, progress["window"]) as bar:
         for step in range(start, len(batches)):
-            if stopped:
+            if progress["finished"]:
                 break
             rate = learning_rate_factor(step, len(batches), settings.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * rate
             torch.manual_seed(_step_seed(settings.seed, step, accelerator.process_index))  # dropout
             made = batches.make(step)
-            sums = model(made.batch)
+            with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                sums = model(made.batch)
             # Divided by the count over all processes; times their number, because their gradients are averaged.
-            losses = {task: value * (accelerator.num_processes * made.weight / max(1, made.counts[task])) for task, value in sums.items()}
-            loss = torch.stack(list(losses.values())).sum()
-            accelerator.backward(loss)
-            norm = accelerator.clip_grad_norm_(model.parameters(), settings.gradient_clip)
-            shown = {task: float(value.detach()) for task, value in losses.items()}
-            if not (math.isfinite(float(norm)) and all(map(math.isfinite, shown.values()))):
-                raise TrainingError(
-                    f"step {step + 1}: the loss is not finite ({shown}, gradient norm {float(norm)}); lower learning_rate"
-                    f" (now {settings.learning_rate:g}), lengthen warmup, or set precision = 'fp32'. Saved states stand in {state}"
-                )
+            losses = {
+                task: value * (accelerator.num_processes * made.weight / max(1, made.counts[task]))
+                for task, value in sums.items()
+            }
+            accelerator.backward(torch.stack(list(losses.values())).sum())
+            norm = float(accelerator.clip_grad_norm_(model.parameters(), settings.gradient_clip))
+            shown = global_losses(accelerator, losses)
+            if not all(map(math.isfinite, (norm, *shown.values()))):
+                raise TrainingError(_not_finite(step + 1, shown, norm, settings, state))
             stepper.step()
             stepper.zero_grad(set_to_none=True)
+
             done = step + 1
             bar.step(done, shown, made, rate * settings.learning_rate)
-            if done % batches.epoch_steps == 0:
+            if epoch_ends := done % batches.epoch_steps == 0:
                 epoch = _evaluate_epoch(done // batches.epoch_steps, trained, dev, settings, accelerator)
                 progress["epochs"].append(epoch)
-                bar.epoch(epoch)
-                stopped = _keep(epoch, progress, trained.model, folder, settings, accelerator)
-                progress["finished"] = stopped
-            interrupted = accelerator.num_processes == 1 and (caught or done == stop_after)
-            if done % batches.epoch_steps == 0 or done % settings.save_every == 0 or done == len(batches) or interrupted:
-                save(done)
-            if interrupted and done < len(batches):
-                raise Interrupted(f"stopped after step {done} of {len(batches)}; the state is saved: go on with --resume")
+                bar.epoch(epoch, done)
+                if _is_best(epoch, progress["best"]):
+                    progress["best"] = epoch
+                    if settings.keep == "best" and accelerator.is_main_process:
+                        save_best(folder, trained.model)
+                progress["finished"] = done == len(batches) or _out_of_patience(epoch, progress, settings)
+            interrupted = any_process(accelerator, bool(caught) or done == stop_after)
+            if epoch_ends or interrupted or done % settings.save_every == 0:
+                progress["seconds"] = earlier + time.monotonic() - began
+                progress["tokens"] = [batches.tokens.real, batches.tokens.computed]
+                progress["window"] = bar.window
+                if accelerator.is_main_process:
+                    save_state(state, done, trained.model, optimizer, progress)
+                accelerator.wait_for_everyone()
+            if interrupted and not progress["finished"]:
+                raise Interrupted(
+                    f"stopped after step {done} of {len(batches)}; the state is saved: go on with --resume"
+                )
+    if caught:
+        raise Interrupted(
+            "stopped after the last step; the state is saved: evaluate and save the model with --resume"
+        )
+
     kept = len(progress["epochs"])
     if settings.keep == "best":
         kept = progress["best"]["epoch"]
-        load_weights(trained.model, folder / "best.safetensors")
+        load_best(folder, trained.model)
     made_tasks = batches.sampler.tasks[: len(progress["epochs"]) * batches.epoch_steps]
     return Trained(
         trained,
         epochs=progress["epochs"],
         kept_epoch=kept,
         steps={"primary": int(made_tasks.sum()), "auxiliary": int((~made_tasks).sum())},
-        seconds=earlier + time.monotonic() - began,
+        seconds=progress["seconds"],
         real_tokens=batches.tokens.real / max(1, batches.tokens.computed),
         truncated=batches.truncated,
         precision=precision,
@@ -164,27 +189,70 @@ def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
     return max(0.0, (steps - step) / max(1, steps - rising))
 
 
+def _splits(corpus: Mapping[str, Corpus], settings: TrainSettings) -> tuple[Corpus, Corpus | None]:
+    if "train" not in corpus or not len(corpus["train"]):
+        raise SettingsError(
+            f"there is nothing to train on: the corpus has the splits {', '.join(corpus) or '(none)'}; it needs texts in 'train'"
+        )
+    if "dev" not in corpus and (settings.keep == "best" or settings.patience is not None):
+        raise SettingsError(
+            "keep = 'best' and patience need a dev split to judge epochs by; add one, or set keep = 'last' and no patience"
+        )
+    return corpus["train"], corpus.get("dev")
+
+
+def _accelerator(cpu: bool) -> Accelerator:
+    try:
+        return Accelerator(
+            cpu=use_cpu(cpu),
+            mixed_precision="no",  # the loop's own autocast: the model it returns stays as it was
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(
+                    find_unused_parameters=True
+                )  # a step uses only its task's heads
+            ],
+        )
+    except ValueError as error:  # accelerate keeps the first choice of a process
+        raise SettingsError(
+            f"this process has trained on another device or precision before ({error})"
+        ) from error
+
+
 def _untrained(settings: TrainSettings, corpus: Corpus) -> TrainedModel:
     path = settings.backbone_path()
     try:
         tokenizer = TextTokenizer.load(path, settings.placeholders)
         model = build_model(
-            path, labels=len(corpus.label_set), pooling=settings.pooling, tasks=settings.tasks, vocabulary=tokenizer.size,
-            new_tokens=tokenizer.new_tokens, dropout=settings.dropout, scale=settings.match_scale, bias=settings.match_bias,
+            path,
+            labels=len(corpus.label_set),
+            pooling=settings.pooling,
+            tasks=settings.tasks,
+            vocabulary=tokenizer.size,
+            new_tokens=tokenizer.new_tokens,
+            dropout=settings.dropout,
+            scale=settings.match_scale,
+            bias=settings.match_bias,
         )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise SettingsError(
             f"backbone {settings.backbone!r} cannot be loaded: {reason} Give a folder with a transformers checkpoint, 'minilm', or a "
             "name on the model hub, which must be reachable"
         ) from error
+    for name in ("max_length", "max_pair_length") if settings.auxiliary else ("max_length",):
+        if getattr(settings, name) > tokenizer.longest:
+            raise SettingsError(
+                f"{name} = {getattr(settings, name)}: backbone {settings.backbone!r} takes at most {tokenizer.longest} tokens"
+            )
     return TrainedModel(model, tokenizer, corpus.label_set, settings)
 
 
 def _optimizer(model: nn.Module, settings: TrainSettings, device: torch.device) -> torch.optim.AdamW:
     matching = [p for name, p in model.named_parameters() if name.startswith("match.")]
     rest = [p for name, p in model.named_parameters() if not name.startswith("match.")]
-    groups: list[dict[str, Any]] = [{"params": rest, "lr": settings.learning_rate, "weight_decay": settings.weight_decay}]
+    groups: list[dict[str, Any]] = [
+        {"params": rest, "lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    ]
     if matching:
         groups.append({"params": matching, "lr": settings.match_learning_rate, "weight_decay": 0.0})
     optimizer = torch.optim.AdamW(groups, fused=device.type in ("cpu", "cuda"))
@@ -193,61 +261,61 @@ def _optimizer(model: nn.Module, settings: TrainSettings, device: torch.device) 
     return optimizer
 
 
+def _check_same_run(now: Mapping[str, Any], saved: Mapping[str, Any], log: TrainingLog) -> None:
+    """SettingsError where going on would not continue the saved run; a note where its last digits may differ."""
+    if saved["precision"] != now["precision"]:
+        raise SettingsError(
+            f"this run was started in {saved['precision']}; resume it with --set precision={saved['precision']}"
+        )
+    if saved.get("corpus", now["corpus"]) != now["corpus"]:
+        raise SettingsError(
+            "this run was started on other texts, labels or definitions; resume it with those, or start a new one"
+        )
+    for what in ("processes", "threads"):
+        if saved.get(what) != now[what]:
+            log.note(
+                f"started with {saved.get(what)} {what}, going on with {now[what]}: "
+                "the result may differ from an uninterrupted run's in its last digits"
+            )
+
+
 def _evaluate_epoch(
-    number: int, trained: TrainedModel, dev: Corpus | None, settings: TrainSettings, accelerator: Accelerator
+    number: int,
+    trained: TrainedModel,
+    dev: Corpus | None,
+    settings: TrainSettings,
+    accelerator: Accelerator,
 ) -> dict[str, Any]:
-    """Dev macro-F1 at the fixed threshold, over all texts on the main process."""
+    """Dev metrics at the fixed threshold: measured on the main process, the same on all."""
     epoch: dict[str, Any] = {"epoch": number}
     if dev is not None and accelerator.is_main_process:
         probabilities = trained.predict_proba(dev.texts)
         predicted = decide(probabilities, settings.threshold, exclusive=dev.label_set.exclusive)
-        epoch.update({f"dev_{name}": float(value) for name, value in averages(count(dev.labels, predicted)).items()})
-    accelerator.wait_for_everyone()
-    return epoch
+        measured = averages(count(dev.labels, predicted))
+        epoch.update({f"dev_{name}": float(value) for name, value in measured.items()})
+    return dict(broadcast_object_list([epoch])[0])
 
 
-def _keep(
-    epoch: dict[str, Any], progress: dict[str, Any], model: nn.Module, folder: Path, settings: TrainSettings, accelerator: Accelerator
-) -> bool:
-    """Note the best epoch so far (its weights on disk where they may be wanted); return whether patience is at its end."""
+def _is_best(epoch: Mapping[str, Any], best: Mapping[str, Any] | None) -> bool:
     score = epoch.get("dev_macro_f1")
-    best = progress["best"]
-    if score is not None and (best is None or score > best["dev_macro_f1"]):
-        best = progress["best"] = {"epoch": epoch["epoch"], "dev_macro_f1": score}
-        if settings.keep == "best" and accelerator.is_main_process:
-            _save_best(folder, model)
-    late = settings.patience is not None and best is not None and epoch["epoch"] - best["epoch"] >= settings.patience
-    return bool(accelerator.gather(torch.tensor([int(late)], device=accelerator.device)).max().item())
+    return score is not None and (best is None or score > best["dev_macro_f1"])
 
 
-def _save_best(folder: Path, model: nn.Module) -> None:
-    write_bytes(folder / "best.safetensors", save(weights(model)))
+def _out_of_patience(epoch: Mapping[str, Any], progress: Mapping[str, Any], settings: TrainSettings) -> bool:
+    return settings.patience is not None and epoch["epoch"] - progress["best"]["epoch"] >= settings.patience
+
+
+def _not_finite(
+    step: int, losses: Mapping[str, float], norm: float, settings: TrainSettings, state: Path
+) -> str:
+    found = ", ".join(f"{task} {loss}" for task, loss in losses.items())
+    saved = max((path.name for path in state.glob("step-*")), default="none yet")
+    return (
+        f"step {step}: the loss is not finite ({found}; gradient norm {norm}). Start a new run with a lower learning_rate (now "
+        f"{settings.learning_rate:g}), a longer warmup (now {settings.warmup:g}), or precision = 'fp32'; saved states stand in {state} "
+        f"(last: {saved})"
+    )
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank, 4]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _device(cpu: bool) -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying in the middle of a step; a second Ctrl-C interrupts at once."""
-    caught: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    try:
-        before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: the caller handles signals
-        before = {}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

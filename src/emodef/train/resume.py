@@ -5,58 +5,88 @@ There is no generator state to save: tasks, batches, masks and dropout are funct
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save, save_file
 from torch import nn
 
+from emodef.atomic import write_bytes
+from emodef.corpora import Corpus
 from emodef.errors import DataError, TrainingError
 from emodef.train.checkpoint import replaced_directory
 
+BEST = "best.safetensors"  # the best epoch's weights, beside the states
 
-def save_state(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
-    """Save the state after `step` steps as `folder`/step-N, then remove older ones. A full disk leaves the older ones."""
+_UNREADABLE = (OSError, ValueError, KeyError, SafetensorError)
+
+
+def save_state(
+    folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]
+) -> None:
+    """Save the state after `step` steps as `folder`/step-N, then remove the others. A full disk leaves them."""
     moments = {}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             moments[f"{name}/{key}"] = value.detach().contiguous()
+    state = folder / f"step-{step:08d}"
+    with writing(folder), replaced_directory(state) as new:
+        save_file(weights(model), new / "weights.safetensors")
+        save_file(moments, new / "optimizer.safetensors")
+        (new / "progress.json").write_text(
+            json.dumps({"step": step, **progress}, indent=1) + "\n", encoding="utf-8"
+        )
+    for other in folder.glob("step-*"):
+        if other != state:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def load_state(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    note: Callable[[str], None] = lambda message: None,
+) -> dict[str, Any] | None:
+    """Put the newest state of `folder` into `model` and `optimizer` and return its progress; None where there is none.
+
+    A state that cannot be read is told to `note`, and the one before it is used. DataError if none can be read.
+    """
+    states = sorted(folder.glob("step-*"), reverse=True)
+    for state in states:
+        try:
+            progress: dict[str, Any] = json.loads((state / "progress.json").read_text(encoding="utf-8"))
+            load_weights(model, state / "weights.safetensors")
+            _load_moments(model, optimizer, state / "optimizer.safetensors")
+        except _UNREADABLE as error:
+            note(f"the resume state {state} cannot be read ({error}); going on from the one before")
+            continue
+        return progress
+    if states:
+        raise DataError("no resume state in it can be read; remove it to start anew", folder)
+    return None
+
+
+def save_best(folder: Path, model: nn.Module) -> None:
+    """Keep the weights of the best epoch so far."""
+    with writing(folder):
+        write_bytes(folder / BEST, save(weights(model)))
+
+
+def load_best(folder: Path, model: nn.Module) -> None:
+    """Put the best epoch's weights into `model`; DataError if they are lost."""
     try:
-        with replaced_directory(folder / f"step-{step:08d}") as new:
-            save_file(weights(model), new / "weights.safetensors")
-            save_file(moments, new / "optimizer.safetensors")
-            (new / "progress.json").write_text(json.dumps({"step": step, **progress}, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise TrainingError(
-            f"could not save the state after step {step} in {folder}: {error.strerror}; what was saved before stands: "
-            "make room and go on with --resume"
+        load_weights(model, folder / BEST)
+    except _UNREADABLE as error:
+        raise DataError(
+            f"the best epoch's weights cannot be read ({error}); train again", folder / BEST
         ) from error
-    for old in folder.glob("step-*"):
-        if old.name < f"step-{step:08d}":
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-    """Put the newest state of `folder` into `model` and `optimizer` and return its progress; None where there is none."""
-    states = sorted(p for p in folder.glob("step-*") if (p / "progress.json").is_file())
-    if not states:
-        return None
-    state = states[-1]
-    try:
-        progress: dict[str, Any] = json.loads((state / "progress.json").read_text(encoding="utf-8"))
-        load_weights(model, state / "weights.safetensors")
-        moments = load_file(state / "optimizer.safetensors")
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"damaged resume state ({error}); remove this folder to start from the one before or anew", state) from error
-    parameters = dict(model.named_parameters())
-    for name, value in moments.items():
-        name, key = name.rsplit("/", 1)
-        parameter = parameters[name]
-        optimizer.state[parameter][key] = value.to(parameter.device)
-    return progress
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -68,8 +98,56 @@ def load_weights(model: nn.Module, path: Path) -> None:
     """Copy saved `weights` into `model`; KeyError if they are another model's."""
     stored = load_file(path)
     parameters = dict(model.named_parameters())
-    if set(stored) != set(parameters):
+    if {name: value.shape for name, value in stored.items()} != {n: p.shape for n, p in parameters.items()}:
         raise KeyError(f"weights of another model: {sorted(set(stored) ^ set(parameters))[:3]}")
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(stored[name])
+
+
+def fingerprint(corpus: Mapping[str, Corpus]) -> str:
+    """A digest of what training reads: the texts, labels and definitions of train and dev."""
+    digest = hashlib.sha256()
+    for split in ("train", "dev"):
+        if split in corpus:
+            part = corpus[split]
+            digest.update(json.dumps([split, part.texts, part.label_set.to_dict()]).encode())
+            digest.update(part.labels.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left half-written in a run's folder (call it where no other process writes there)."""
+    for pattern in (".*.part", ".*.old"):
+        for path in [*folder.glob(pattern), *(folder / "state").glob(pattern)]:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turn a write that fails (a full disk) into a TrainingError that says what stands and what to do."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TrainingError(
+            f"could not write to {place}: {reason}; what was saved before stands: make room and go on with --resume"
+        ) from error
+
+
+def _load_moments(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:
+    parameters = dict(model.named_parameters())
+    moments: dict[str, dict[str, torch.Tensor]] = {}
+    for name, value in load_file(path).items():
+        name, key = name.rsplit("/", 1)
+        moments.setdefault(name, {})[key] = value
+    if not set(moments) <= set(parameters):
+        raise KeyError(f"moments of another model: {sorted(set(moments) - set(parameters))[:3]}")
+    optimizer.state.clear()
+    for name, values in moments.items():
+        parameter = parameters[name]
+        # Copied: `load_file` maps the file into memory, and this state is removed once the next one is saved.
+        optimizer.state[parameter] = {k: v.to(parameter.device, copy=True) for k, v in values.items()}

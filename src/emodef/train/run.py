@@ -3,7 +3,7 @@
 RUN/settings.json, versions.json, log.jsonl   what was asked, with what, how it went
 RUN/model/                                    the saved model (checkpoint.py)
 RUN/probabilities.npz                         dev and test probabilities of every head, float16, with the texts' ids
-RUN/metrics.json                              the evaluation of each split under each threshold policy
+RUN/metrics.json                              the evaluation of each split under each threshold policy; written last
 RUN/state/, best.safetensors                  while it runs: what --resume goes on from
 """
 
@@ -12,13 +12,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import PartialState
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from rich.console import Console
 
 from emodef.atomic import write_bytes, write_text
@@ -29,12 +32,16 @@ from emodef.train.card import model_card
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.logs import TrainingLog
 from emodef.train.loop import Trained, train
+from emodef.train.performance import resolve_precision
+from emodef.train.processes import locked, on_main, use_cpu
+from emodef.train.resume import BEST, remove_leftovers, writing
 from emodef.train.settings import TrainSettings
 from emodef.train.versions import code_version, hardware, versions
 
+
 @dataclass
 class Run:
-    """A finished run."""
+    """A finished run. Where several processes train, only the main one measures: the others' `reports` are empty."""
 
     folder: Path
     model: TrainedModel
@@ -51,43 +58,123 @@ def run_training(
     console: Console | None = None,
     tensorboard: bool = False,
 ) -> Run:
-    """Train, evaluate and save into `folder`. A folder that holds a run already is refused unless `resume`."""
+    """Train, evaluate and save into `folder`. Only the main process writes.
+
+    Raises SettingsError for a folder that holds a run already (unless `resume` with the same settings), a finished one, or one another
+    process trains in; MissingExtraError where TensorBoard is asked for and not installed; and what `train` raises.
+    """
+    with ExitStack() as stack:
+
+        def enter() -> None:
+            with writing(folder):
+                stack.enter_context(locked(folder))
+                _open(folder, settings, resume)
+                about.update(_about(folder, settings))
+
+        about: dict[str, Any] = {}
+        on_main(enter, cpu=cpu)
+        main = PartialState(cpu=use_cpu(cpu)).is_main_process
+        log = TrainingLog(
+            folder / "log.jsonl" if main else None,
+            console=console if main else None,
+            tensorboard=folder / "tensorboard" if tensorboard and main else None,
+        )
+        trained = train(settings, corpus, folder, resume=resume, cpu=cpu, log=log)
+        if not main:
+            return Run(folder, trained.model, {})
+        with writing(folder):
+            return _finish(trained, settings, corpus, folder, about)
+
+
+def _open(folder: Path, settings: TrainSettings, resume: bool) -> None:
+    """Check that `folder` is free, or holds the run to be resumed; then note the settings in it."""
     settings_file = folder / "settings.json"
+    if (folder / "metrics.json").exists():
+        _remove_states(folder)
+        raise SettingsError(f"{folder} holds a finished run; give another folder (--out) to train again")
     if settings_file.exists():
-        before = json.loads(settings_file.read_text(encoding="utf-8"))
         if not resume:
-            raise SettingsError(f"{folder} holds a run already; go on with it (--resume), or give another folder (--out)")
-        if before != settings.model_dump(mode="json"):
-            changed = sorted(k for k in before if before[k] != settings.model_dump(mode="json").get(k))
-            raise SettingsError(f"{folder} was started with other settings ({', '.join(changed)}); resume it with those, or give another folder")
-        if (folder / "metrics.json").exists():
-            raise SettingsError(f"{folder} is a finished run; there is nothing to resume")
+            raise SettingsError(
+                f"{folder} holds a run already; go on with it (--resume), or give another folder (--out)"
+            )
+        if changed := _changed(settings_file, settings):
+            raise SettingsError(
+                f"{folder} was started with other settings ({', '.join(changed)}); resume it with those, or give another folder"
+            )
     elif resume:
         raise SettingsError(f"{folder} holds no run to resume; leave --resume out to start one")
+    remove_leftovers(folder)
     write_text(settings_file, _json(settings.model_dump(mode="json")))
-    log = TrainingLog(folder / "log.jsonl", console=console, tensorboard=folder / "tensorboard" if tensorboard else None)
-    trained = train(settings, corpus, folder, resume=resume, cpu=cpu, log=log)
-    about = {"versions": versions(), "code": code_version(), "hardware": hardware(trained.model.device), "precision": trained.precision}
-    write_text(folder / "versions.json", _json(about))
+
+
+def _changed(settings_file: Path, settings: TrainSettings) -> list[str]:
+    """The keys whose values differ from the saved ones; a key that the saved ones lack had its default."""
+    try:
+        saved = json.loads(settings_file.read_text(encoding="utf-8"))
+        before, now = TrainSettings(**saved).model_dump(), settings.model_dump()
+    except (ValueError, TypeError) as error:
+        problems = error.errors() if isinstance(error, ValidationError) else []
+        reason = ", ".join(str(problem["loc"][0]) for problem in problems if problem["loc"]) or error
+        raise SettingsError(
+            f"{settings_file} is not of this emodef ({reason}); start the run anew in another folder"
+        ) from None
+    return sorted(key for key in now if now[key] != before[key])
+
+
+def _about(folder: Path, settings: TrainSettings) -> dict[str, Any]:
+    """What this run is made with, as versions.json; where it was resumed with other code or machines, those before are kept."""
+    device = PartialState().device
+    about: dict[str, Any] = {
+        "versions": versions(),
+        "code": code_version(),
+        "hardware": hardware(device),
+        "precision": resolve_precision(settings.precision, device),
+    }
+    path = folder / "versions.json"
+    if path.exists():
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        before = earlier.pop("earlier", [])
+        if earlier != about:
+            before.append(earlier)
+        if before:
+            about["earlier"] = before
+    write_text(path, _json(about))
+    return about
+
+
+def _finish(
+    trained: Trained,
+    settings: TrainSettings,
+    corpus: Mapping[str, Corpus],
+    folder: Path,
+    about: Mapping[str, Any],
+) -> Run:
+    """Measure and save; metrics.json, last, marks the run as finished."""
     heads = ("emotion", "match") if "match" in settings.tasks else ("emotion",)
+    # Rounded as they are stored, so that measuring the stored ones gives the same figures.
     by_head = {
-        split: {head: trained.model.predict_proba(corpus[split].texts, scores=head) for head in heads}
+        split: {
+            head: trained.model.predict_proba(corpus[split].texts, scores=head).astype(np.float16)
+            for head in heads
+        }
         for split in ("dev", "test")
         if split in corpus
     }
     _save_probabilities(folder / "probabilities.npz", by_head, corpus)
-    answers = {split: found[settings.scores] for split, found in by_head.items()}
+    answers = {split: found[settings.scores].astype(np.float32) for split, found in by_head.items()}
     thresholds, reports = evaluate_splits(answers, corpus, settings.threshold)
     trained.model.thresholds = thresholds
-    trained.model.metrics = {name: report.to_dict()["levels"][0]["summary"] for name, report in reports.items()}
+    trained.model.metrics = {
+        name: report.to_dict()["levels"][0]["summary"] for name, report in reports.items()
+    }
     facts = training_facts(trained)
     trained.model.save(folder / "model", model_card(trained.model, facts, reports, corpus, about))
+    measured = {name: report.to_dict() for name, report in reports.items()}
     write_text(
         folder / "metrics.json",
-        _json({"training": facts, "epochs": trained.epochs, "reports": {name: r.to_dict() for name, r in reports.items()}}),
+        _json({"training": facts, "epochs": trained.epochs, "reports": measured}),
     )
-    shutil.rmtree(folder / "state", ignore_errors=True)
-    (folder / "best.safetensors").unlink(missing_ok=True)
+    _remove_states(folder)
     return Run(folder, trained.model, reports)
 
 
@@ -100,7 +187,9 @@ def evaluate_splits(
     """
     thresholds: dict[str, Any] = {"fixed": fixed}
     if "dev" in answers and not corpus["dev"].label_set.exclusive:
-        thresholds["tuned"] = {level: values.tolist() for level, values in tune(answers["dev"], corpus["dev"]).items()}
+        thresholds["tuned"] = {
+            level: values.tolist() for level, values in tune(answers["dev"], corpus["dev"]).items()
+        }
     reports = {}
     for split, probabilities in answers.items():
         for policy, values in thresholds.items():
@@ -128,15 +217,21 @@ def training_facts(trained: Trained) -> dict[str, Any]:
 
 
 def _save_probabilities(
-    path: Path, by_head: Mapping[str, Mapping[str, NDArray[np.float32]]], corpus: Mapping[str, Corpus]
+    path: Path, by_head: Mapping[str, Mapping[str, NDArray[np.float16]]], corpus: Mapping[str, Corpus]
 ) -> None:
     arrays: dict[str, Any] = {}
     for split, heads in by_head.items():
-        arrays[f"{split}_ids"] = np.array(corpus[split].ids)
-        arrays.update({f"{split}_{head}": values.astype(np.float16) for head, values in heads.items()})
+        # as text, not as objects, which would be pickled
+        arrays[f"{split}_ids"] = np.array(corpus[split].ids, dtype=np.str_)
+        arrays.update({f"{split}_{head}": values for head, values in heads.items()})
     buffer = BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    np.savez_compressed(buffer, **arrays)
     write_bytes(path, buffer.getvalue())
+
+
+def _remove_states(folder: Path) -> None:
+    shutil.rmtree(folder / "state", ignore_errors=True)
+    (folder / BEST).unlink(missing_ok=True)
 
 
 def _json(content: object) -> str:

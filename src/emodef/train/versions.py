@@ -27,7 +27,12 @@ def versions() -> dict[str, str]:
 
 def hardware(device: torch.device) -> dict[str, Any]:
     """The processor, its cores in use, and the accelerator if any."""
-    found: dict[str, Any] = {"cpu": _cpu_name(), "machine": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    found: dict[str, Any] = {
+        "cpu": _cpu_name(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
     return found
@@ -40,13 +45,17 @@ def code_version() -> str | None:
         return None
     try:
         commit = _git(root, "rev-parse", "--short=12", "HEAD")
-        return commit + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no", "--", "src") else "")
+        return commit + (
+            "+" if _git(root, "status", "--porcelain", "--untracked-files=no", "--", "src") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
 def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def _cpu_name() -> str:
