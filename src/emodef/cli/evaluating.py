@@ -12,6 +12,8 @@ from emodef.cli import options
 from emodef.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from emodef.corpora import Corpus
     from emodef.evaluation import Report
     from emodef.reporting import Table
@@ -66,6 +68,12 @@ def evaluate(
         Scores | None,
         typer.Option(help="Of which head, or their mean. By default those the model answers with."),
     ] = None,
+    paper: Annotated[
+        bool | None,
+        typer.Option(
+            "--paper/--no-paper", help="The paper's figures beside ours. By default for its own corpora."
+        ),
+    ] = None,
     level: Annotated[str | None, typer.Option(help="A coarser label set instead, such as ekman.")] = None,
     data: Annotated[
         str | None,
@@ -97,9 +105,8 @@ def evaluate(
 ) -> None:
     """Print a run's results as the paper's Table IV: each label's support, precision, recall, and F1 with its interval.
 
-    Beside them stand the paper's figures, where the labels are its own. Thresholds come from dev, never from the split
-    that is measured. Needs neither the corpus nor torch, unless other scores or other data are asked for. Writes a file
-    only with --out.
+    Under it stand the averages, also at the coarser levels. Thresholds are tuned on dev, never on test. Needs neither the
+    corpus nor torch, unless other scores or other data are asked for. Writes a file only with --out.
 
     \b
     [bold]Examples[/bold]
@@ -125,7 +132,9 @@ def evaluate(
         content = {"run": str(run), "reports": {name: found.to_dict() for name, found in reports.items()}}
         _write_json(content, out)
         return
-    tables = _tables(run.name, reports, level, only_labels=wanted_form is Form.CSV)
+    tables = _tables(reports, level, paper)
+    if wanted_form is not Form.CSV:
+        tables += _summaries(reports, level)
     if wanted_form is Form.TABLE and out is None:
         from emodef.reporting import print_table
 
@@ -216,18 +225,24 @@ def _choose(reports: dict[str, Report], policy: Policy | None) -> dict[str, Repo
     return check_policies(reports, POLICIES if policy is Policy.BOTH else (policy.value,))
 
 
-def _tables(run: str, reports: dict[str, Report], level: str | None, only_labels: bool) -> list[Table]:
-    """Table IV under each policy; then the policies side by side, and the coarser levels."""
-    from emodef.reporting import levels_table, summary_table, table4
+def _tables(reports: Mapping[str, Report], level: str | None, paper: bool | None) -> list[Table]:
+    """Table IV under each policy. `paper` None: beside the paper's figures for a published corpus alone."""
+    from emodef.corpora import CORPORA
+    from emodef.reporting import table4
 
-    tables = [table4(found, level=level) for found in reports.values()]
-    if only_labels:
-        return tables
-    names = {f"{run}, {policy}": found for policy, found in reports.items()}
-    tables.append(summary_table(names, level=level))
-    if level is None:
-        tables += [levels_table(found) for found in reports.values() if len(found.levels) > 1]
-    return tables
+    return [
+        table4(found, level=level, paper=found.corpus in CORPORA if paper is None else paper)
+        for found in reports.values()
+    ]
+
+
+def _summaries(reports: Mapping[str, Report], level: str | None) -> list[Table]:
+    """The averages: at the level asked for, policies side by side, or else at every level."""
+    from emodef.reporting import levels_table, summary_table
+
+    if level is not None:
+        return [summary_table(reports, level=level)]
+    return [levels_table(found) for found in reports.values()]
 
 
 def _write_json(content: object, out: Path | None) -> None:

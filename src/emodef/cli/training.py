@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,7 +136,8 @@ def train(
     if dry_run:
         _print_plan(settings, corpus, json)
         return
-    if not (out / "settings.json").exists():
+    helper = os.environ.get("RANK", "0") != "0"  # of several processes, only the first writes and prints
+    if not helper and not (out / "settings.json").exists():
         choice.save(out)
     try:
         run = run_training(
@@ -151,7 +153,8 @@ def train(
         if (out / "state").is_dir():
             typer.echo(f"to go on: emodef train --resume --out {out}", err=True)
         raise error
-    _print_run(run, json)
+    if not helper:
+        _print_run(run, json)
 
 
 def recipes(
@@ -236,7 +239,7 @@ def _settings(asked: _Asked) -> TrainSettings:
 def _resumed(
     out: Path, asked: _Asked, told: list[str], data_dir: str | None
 ) -> tuple[TrainSettings, DataChoice]:
-    """Settings and data of the run in `out`; options may only repeat its settings."""
+    """Settings and data of the run in `out`. Options may repeat its settings; `run_training` refuses others."""
     from dataclasses import replace
 
     from pydantic import ValidationError
@@ -249,20 +252,14 @@ def _resumed(
         raise SettingsError(f"{out} holds no run to resume; leave --resume out to start one")
     if told:
         raise SettingsError(f"--resume reads the data as the run did before; leave out {', '.join(told)}")
-    saved = read_json(path)
-    fresh = asked.recipe is not None
-    wanted = _settings(asked).model_dump(mode="json") if fresh else {**saved, **asked.overrides()}
-    if changed := sorted(key for key in wanted if wanted[key] != saved.get(key)):
-        raise SettingsError(
-            f"{out} was started with other settings ({', '.join(changed)}); resume it with those "
-            f"(emodef train --resume --out {out}), or give another folder"
-        )
-    try:
-        settings = TrainSettings(**saved)
-    except ValidationError as error:
-        raise SettingsError(
-            f"{path}: not settings of this emodef ({error.errors()[0]['msg']}); start anew"
-        ) from None
+    if asked.recipe is not None:
+        settings = _settings(asked)
+    else:
+        try:
+            settings = TrainSettings(**{**read_json(path), **asked.overrides()})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise SettingsError(f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
     choice = DataChoice.saved(out)
     return settings, choice if data_dir is None else replace(choice, data_dir=data_dir)
 
