@@ -201,8 +201,8 @@ def _to_file(file: IO[Any], form: str, source: Texts, every: Sequence[str]) -> W
             values = {
                 **row,
                 "predicted": "|".join(row["predicted"]),
-                "probabilities": "|".join(f"{found[name]:g}" for name in row["predicted"]),
-                **{f"p_{name}": f"{found[name]:g}" for name in every},
+                "probabilities": "|".join(f"{found[name]:.4g}" for name in row["predicted"]),
+                **{f"p_{name}": f"{found[name]:.4g}" for name in every},
             }
             cells = [_flat(values.get(column)) for column in columns]
             lines.writerow([one_line(text) for text in cells] if tabs else cells)
