@@ -1,4 +1,4 @@
-"""`python -m emodef`: the command line, for where the script is not on the path (`accelerate launch -m emodef train ...`)."""
+"""`python -m emodef`: the command line, for where the script is not on the path (`accelerate launch --multi_gpu -m emodef train ...`)."""
 
 from emodef.cli import main
 
