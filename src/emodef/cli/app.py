@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import emodef
-from emodef.cli import data, evaluating, labels, predicting, training
+from emodef.cli import comparing, data, evaluating, labels, predicting, training
 from emodef.errors import EmodefError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -93,6 +93,7 @@ def root(
 
 training.add_commands(app)
 evaluating.add_commands(app)
+comparing.add_commands(app)
 predicting.add_commands(app)
 app.add_typer(data.app, name="data")
 app.add_typer(labels.app, name="labels")

@@ -50,6 +50,6 @@ def load_corpus(
 
 
 def _refuse_options(name: str, options: Mapping[str, Any]) -> None:
-    unset = (None, False, [], ())  # how a command passes what its user left out
+    unset: tuple[Any, ...] = (None, False, [], ())  # how a command passes what its user left out
     if given := [key for key, value in options.items() if value not in unset]:
         raise SettingsError(f"the corpus {name!r} has its own columns; leave out {', '.join(given)}")

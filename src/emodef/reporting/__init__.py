@@ -5,6 +5,7 @@
 
 from emodef.reporting.render import (
     RENDERERS,
+    Cell,
     Column,
     Provenance,
     Table,
@@ -28,6 +29,7 @@ from emodef.reporting.tables import (
 
 __all__ = [
     "RENDERERS",
+    "Cell",
     "Column",
     "Provenance",
     "Table",

@@ -1,0 +1,59 @@
+"""`emodef compare`: several runs side by side, with paired tests. Imports typer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emodef.cli import options
+from emodef.cli.evaluating import Policy
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put the commands of this module into `app`."""
+    app.command()(compare)
+
+
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="Folders of finished runs; RUN:emotion or RUN:match for the scores of one head."),
+    ],
+    split: Annotated[str, typer.Option(help="The split to compare on.")] = "test",
+    policy: Annotated[
+        Policy, typer.Option(help="Thresholds tuned on each run's dev scores, the fixed one, or both.")
+    ] = Policy.BOTH,
+    paper: Annotated[
+        list[str] | None, typer.Option(help="A row of the paper's Table II to add, such as BERT+CDP.")
+    ] = None,
+    data_dir: options.DataDir = None,
+    heading: Annotated[str, typer.Option(help="Title of the page.")] = "Runs compared",
+    introduction: Annotated[Path | None, typer.Option(help="A Markdown file to put under the title.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the tables here, as one Markdown page.")] = None,
+) -> None:
+    """Compare finished runs on the same texts: scores with intervals, gains over the first run with paired tests, F1 by label.
+
+    Example: emodef compare runs/none runs/cdp runs/match runs/match:emotion --out compared.md
+    """
+    from emodef.atomic import write_text
+    from emodef.comparison import Contender, compare_runs
+    from emodef.reporting import print_table, render
+
+    policies = ("tuned", "fixed") if policy is Policy.BOTH else (policy.value,)
+    words = introduction.read_text(encoding="utf-8").strip() if introduction else ""
+    tables = compare_runs(
+        [Contender.parse(run) for run in runs],
+        split=split,
+        policies=policies,
+        data_dir=data_dir,
+        paper_rows=paper or (),
+    )
+    if out is None:
+        for table in tables:
+            print_table(table)
+        return
+    page = [f"# {heading}", words, *(render(table, "markdown").strip() for table in tables)]
+    write_text(out, "\n\n".join(part for part in page if part) + "\n")
+    typer.echo(f"wrote {out}")
