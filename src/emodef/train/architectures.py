@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
@@ -92,33 +93,58 @@ def takes_segments(encoder: PreTrainedModel) -> bool:
     return accepts and getattr(encoder.config, "type_vocab_size", 2) > 1
 
 
-def load_network(path: str, labels: int, pooling: str) -> PreTrainedModel:
-    """The pretrained network: with "own" pooling the architecture's ForSequenceClassification, with "mean" the bare encoder."""
+# float32 whatever the file holds; never pickle; and what was missing in the file
+_LOADING: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+
+
+def load_network(
+    path: str, labels: int, pooling: str, *, dropout: float | None = None, whole: bool = False
+) -> PreTrainedModel:
+    """The pretrained network: with "own" pooling the architecture's ForSequenceClassification, with "mean" the bare encoder.
+
+    `dropout` replaces every dropout rate of the checkpoint. Weights that the file lacks are drawn at random, and so is an
+    emotion head for another number of labels. Any other weight of another shape is an error (ValueError), and with
+    `whole`, as for a saved model, so are missing ones.
+    """
     with _quiet():
+        config = AutoConfig.from_pretrained(path)
         if pooling == "own":
-            network = AutoModelForSequenceClassification.from_pretrained(
-                path, num_labels=labels, problem_type="multi_label_classification", dtype=torch.float32
-            )
-            architecture(network.config.model_type)
-            return cast(PreTrainedModel, network)
-        try:
-            network = AutoModel.from_pretrained(path, add_pooling_layer=False, dtype=torch.float32)
-        except TypeError:  # an encoder that has no pooler to leave out
-            network = AutoModel.from_pretrained(path, dtype=torch.float32)
+            architecture(config.model_type)
+            config.num_labels, config.problem_type = labels, "multi_label_classification"
+        if dropout is not None:
+            for name, rate in config.to_dict().items():
+                if "dropout" in name and isinstance(rate, int | float | None):
+                    setattr(config, name, dropout)
+        options = {**_LOADING, "config": config, "ignore_mismatched_sizes": True}
+        if pooling == "own":
+            network, report = AutoModelForSequenceClassification.from_pretrained(path, **options)
+        else:
+            try:
+                network, report = AutoModel.from_pretrained(path, add_pooling_layer=False, **options)
+            except TypeError:  # an encoder that has no pooler to leave out
+                network, report = AutoModel.from_pretrained(path, **options)
+    missing = sorted(report["missing_keys"])
+    misshapen = sorted(name for name, *_ in report["mismatched_keys"])
+    if not whole:
+        missing = []
+        if pooling == "own":
+            head = architecture(config.model_type).emotion
+            misshapen = [name for name in misshapen if not name.startswith(f"{head}.")]
+    if wrong := missing + misshapen:
+        kind = "missing" if missing else "of another shape than config.json says"
+        raise ValueError(f"{len(wrong)} of the model's weights are {kind}, {wrong[0]} for one")
     return cast(PreTrainedModel, network)
 
 
 def load_masked_word_head(path: str, encoder: PreTrainedModel) -> nn.Module:
-    """The checkpoint's own masked-word head, tied to `encoder`'s embeddings; where it has none, a new `TiedMaskedWordHead`."""
+    """The checkpoint's own masked-word head, tied to `encoder`'s embeddings unless the checkpoint's is not; where it has
+    none, a new `TiedMaskedWordHead`."""
     row = ARCHITECTURES.get(encoder.config.model_type)
     if row is not None:
         with _quiet():
-            whole, report = row.masked_words_class.from_pretrained(
-                path, output_loading_info=True, dtype=torch.float32
-            )
-        output = whole.get_output_embeddings()
-        tied = {name for name, module in whole.named_modules() if module is output}
-        if not {key for key in report["missing_keys"] if key.rsplit(".", 1)[0] not in tied}:
+            whole, report = row.masked_words_class.from_pretrained(path, **_LOADING)
+        # What is tied to the embeddings is not reported; anything else that is missing means that there is no head.
+        if not any(key.startswith(f"{name}.") for key in report["missing_keys"] for name in row.masked_words):
             return _own_head(whole, row, encoder)
     return TiedMaskedWordHead(encoder)
 
@@ -137,7 +163,8 @@ def _own_head(whole: PreTrainedModel, row: Architecture, encoder: PreTrainedMode
     if cast(nn.Embedding, whole.get_input_embeddings()).num_embeddings != rows:
         whole.resize_token_embeddings(rows, mean_resizing=False)
     head = nn.Sequential(*(whole.get_submodule(name) for name in row.masked_words))
-    tie(head, encoder)
+    if whole.config.tie_word_embeddings:
+        tie(head, encoder)
     return head
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from emodef.encoding import budget_batches
-from emodef.errors import DataError
+from emodef.errors import DataError, EmodefError
 from emodef.labels import LabelSet
 from emodef.train.architectures import TiedMaskedWordHead, load_network, new_masked_word_head
 from emodef.train.batches import definition_inputs
@@ -31,6 +32,17 @@ from emodef.train.tokenization import TextTokenizer
 from emodef.train.versions import versions
 
 FORMAT = 1
+FILES = (
+    "config.json",
+    "model.safetensors",
+    "heads.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "labels.json",
+    "thresholds.json",
+    "metrics.json",
+)
+AGAIN = "copy the whole model again, or train it again"
 
 
 @dataclass
@@ -99,13 +111,18 @@ class TrainedModel:
         return torch.cat([self.model.embed(group) for group in groups])[order]
 
     def save(self, directory: str | os.PathLike[str], card: str = "") -> None:
-        """Write the model directory, atomically: on any error what stood there still stands."""
+        """Write the model directory, atomically: on any error, such as a full disk, what stood there still stands."""
         with replaced_directory(directory) as folder:
             network = self.model.network
             names = dict(enumerate(self.label_set.names))
             network.config.id2label, network.config.label2id = names, {v: k for k, v in names.items()}
             network.save_pretrained(folder)
-            save_file(_head_tensors(self.model), folder / "heads.safetensors")
+            # Copied, because a head may hold one tensor under two names, which safetensors refuses.
+            heads = {
+                n: t.clone(memory_format=torch.contiguous_format)
+                for n, t in _head_tensors(self.model).items()
+            }
+            save_file(heads, folder / "heads.safetensors")
             self.tokenizer.tokenizer.save_pretrained(folder)
             about = {
                 "format": FORMAT,
@@ -128,50 +145,55 @@ class TrainedModel:
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str], device: str | torch.device = "cpu") -> TrainedModel:
-        """Read a model directory. DataError says which file is missing or of another format, and what to do."""
+        """Read a model directory. DataError says which file is missing, damaged or of another format, and what to do."""
         folder = Path(directory)
-        about = _read_json(folder / "emodef.json")
+        about_file, heads_file = folder / "emodef.json", folder / "heads.safetensors"
+        about = _read_json(about_file)
         if about.get("format") != FORMAT:
             raise DataError(
                 f"format {about.get('format')!r}, this emodef reads {FORMAT}; install a matching release",
-                folder / "emodef.json",
+                about_file,
             )
-        settings = TrainSettings(**about["settings"])
+        for name in FILES:
+            if not (folder / name).is_file():
+                raise DataError(f"not found: the model there is not whole; {AGAIN}", folder / name)
         label_set = LabelSet.from_dict(_read_json(folder / "labels.json"), source=str(folder / "labels.json"))
-        tokenizer = TextTokenizer.load(folder)
-        network = load_network(str(folder), len(label_set), settings.pooling)
-        heads = set(about["heads"])
-        hidden = network.config.hidden_size
-        model = DefinitionModel(
-            network,
-            labels=len(label_set),
-            pooling=settings.pooling,
-            definition=_linear(hidden, 2) if "definition" in heads else None,
-            masked_words=new_masked_word_head(network.base_model, about["own_masked_word_head"])
-            if "masked_words" in heads
-            else None,
-            match=MatchHead(len(label_set)) if "match" in heads else None,
-        )
-        stored = load_file(folder / "heads.safetensors")
-        wanted = _head_tensors(model)
-        if set(stored) != set(wanted):
-            raise DataError(
-                f"holds {sorted(stored)}, not {sorted(wanted)}; train or copy the model again",
-                folder / "heads.safetensors",
+        for name in ("config.json", "tokenizer_config.json"):  # only to name them if they are damaged
+            _read_json(folder / name)
+        thresholds, metrics = (_read_json(folder / name) for name in ("thresholds.json", "metrics.json"))
+        with _reading(about_file):
+            settings, heads = TrainSettings(**about["settings"]), set(about["heads"])
+            own_masked_words = bool(about["own_masked_word_head"])
+        with _reading(folder / "tokenizer.json"):
+            tokenizer = TextTokenizer.load(folder)
+        # First weights are drawn, to be overwritten: not from the caller's random numbers.
+        with torch.random.fork_rng(devices=[]):
+            with _reading(folder / "model.safetensors"):
+                network = load_network(str(folder), len(label_set), settings.pooling, whole=True)
+            hidden = network.config.hidden_size
+            masked_words = None
+            if "masked_words" in heads:
+                masked_words = new_masked_word_head(network.base_model, own_masked_words)
+            model = DefinitionModel(
+                network,
+                labels=len(label_set),
+                pooling=settings.pooling,
+                definition=_linear(hidden, 2) if "definition" in heads else None,
+                masked_words=masked_words,
+                match=MatchHead(len(label_set)) if "match" in heads else None,
             )
-        parameters = dict(model.named_parameters())
+        with _reading(heads_file):
+            stored = load_file(heads_file)
+        wanted = _head_tensors(model)
+        for name in sorted(stored.keys() | wanted.keys()):
+            found, needed = (tuple(t[name].shape) if name in t else "nothing" for t in (stored, wanted))
+            if found != needed:
+                raise DataError(f"{name} is {found} where this model has {needed}; {AGAIN}", heads_file)
         with torch.no_grad():
             for name, tensor in stored.items():
-                parameters[name].copy_(tensor)
+                wanted[name].copy_(tensor)
         model.to(device).eval()
-        return cls(
-            model,
-            tokenizer,
-            label_set,
-            settings,
-            _read_json(folder / "thresholds.json"),
-            _read_json(folder / "metrics.json"),
-        )
+        return cls(model, tokenizer, label_set, settings, thresholds, metrics)
 
 
 class replaced_directory:
@@ -182,23 +204,31 @@ class replaced_directory:
 
     def __enter__(self) -> Path:
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.folder = Path(
-            tempfile.mkdtemp(prefix=f".{self.target.name}.", suffix=".part", dir=self.target.parent)
-        )
+        self.folder = self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}.part")
+        self.folder.mkdir()
         return self.folder
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if kind is not None:
+        try:
+            if kind is None:
+                self._replace()
+        finally:
             shutil.rmtree(self.folder, ignore_errors=True)
-            return
-        self.folder.chmod(0o755)
-        for path in self.folder.iterdir():
-            with path.open("rb") as handle:
-                os.fsync(handle.fileno())
+
+    def _replace(self) -> None:
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as handle:
+                    os.fsync(handle.fileno())
         aside = self.folder.with_suffix(".old")
-        if self.target.exists():
+        if replacing := self.target.exists():
             os.replace(self.target, aside)
-        os.replace(self.folder, self.target)
+        try:
+            os.replace(self.folder, self.target)
+        except BaseException:
+            if replacing:
+                os.replace(aside, self.target)
+            raise
         shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -213,22 +243,39 @@ def _heads(model: DefinitionModel) -> dict[str, torch.nn.Module]:
 
 
 def _head_tensors(model: DefinitionModel) -> dict[str, torch.Tensor]:
-    """The heads' own parameters by name; what they share with the encoder (tied embeddings) is in the network's file."""
+    """The heads' own parameters by name; what they share with the encoder (tied embeddings) is in the network's file.
+
+    A tensor that a head holds under two names is here under both, so that it does not matter which of them are shared.
+    """
     shared = {id(p) for p in model.network.parameters()}
     return {
-        name: parameter.detach().contiguous()
-        for name, parameter in model.named_parameters()
+        name: parameter.detach()
+        for name, parameter in model.named_parameters(remove_duplicate=False)
         if not name.startswith("network.") and id(parameter) not in shared
     }
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             "not found; a model directory is written by 'emodef train' (RUN/model)", path
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"not readable as JSON ({error}); train or copy the model again", path) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"not readable as JSON ({error}); {AGAIN}", path) from None
+    if not isinstance(content, dict):
+        raise DataError(f"holds no JSON object; {AGAIN}", path)
     return content
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong inside into a DataError about `path`."""
+    try:
+        yield
+    except EmodefError:
+        raise
+    except Exception as error:  # tokenizers raises no narrower class
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise DataError(f"cannot be read ({reason}); {AGAIN}", path) from error
