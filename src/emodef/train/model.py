@@ -184,15 +184,15 @@ def build_model(
     `new_tokens` maps ids added to the vocabulary (placeholders such as `[NAME]`) to the ids of the word they stand for, whose vectors'
     mean they start from. `dropout` replaces every dropout rate of the checkpoint.
     """
-    network = load_network(path, labels, pooling)
+    network = load_network(path, labels, pooling, dropout=dropout)
     encoder = cast(PreTrainedModel, network.base_model)
     rows = cast(nn.Embedding, encoder.get_input_embeddings()).num_embeddings
     if vocabulary > rows:
         network.resize_token_embeddings(vocabulary, mean_resizing=False)
-        with torch.no_grad():
-            weight = cast(nn.Embedding, encoder.get_input_embeddings()).weight
-            for token, pieces in new_tokens.items():
-                weight[token] = weight[pieces].mean(0)
+    with torch.no_grad():  # rows that stood unused in the table start from the word too
+        weight = cast(nn.Embedding, encoder.get_input_embeddings()).weight
+        for token, pieces in new_tokens.items():
+            weight[token] = weight[pieces].mean(0)
     hidden = encoder.config.hidden_size
     model = DefinitionModel(
         network,
@@ -208,7 +208,7 @@ def build_model(
 
 
 def set_dropout(model: nn.Module, rate: float) -> None:
-    """Set every dropout rate of `model`, attention's included (it reads the modules' or the configuration's rate)."""
+    """Set the rate of every dropout module of `model`, and of attention that reads its own rate."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = rate

@@ -1,0 +1,679 @@
+"""The shared encoder and its heads, for six architectures and both poolings, against transformers and hand computation."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from torch import Tensor, nn
+
+from emodef.encoding import Encoder, Padded
+from emodef.errors import SettingsError
+from emodef.train.architectures import TiedMaskedWordHead, load_network, takes_segments
+from emodef.train.batches import definition_inputs
+from emodef.train.checkpoint import TrainedModel
+from emodef.train.model import (
+    AuxiliaryBatch,
+    DefinitionModel,
+    Inputs,
+    MatchHead,
+    PrimaryBatch,
+    build_model,
+    set_dropout,
+)
+from emodef.train.sampling import mask_words
+from tiny_backbones import ARCHITECTURES
+from tiny_models import LABELS, TEXTS, tiny_model
+
+CPU = torch.device("cpu")
+PAIRS = ([0, 1, 3, 4, 5], [0, 2, 1, 3, 4], [1, 0, 1, 1, 0])  # texts, labels, is-definition
+TARGETS = torch.tensor(np.eye(5)[[0, 1, 2, 3, 4, 0]] + np.eye(5)[[1, 1, 3, 3, 0, 0]]).clamp(0, 1).float()
+
+Backbone = Callable[..., Path]
+
+
+@pytest.fixture(params=[(a, p) for a in ARCHITECTURES for p in ("own", "mean")], ids="-".join)
+def each(request: pytest.FixtureRequest, tiny_backbone: Backbone) -> tuple[str, str, TrainedModel]:
+    """(architecture, pooling, a model with every head), for each architecture and pooling."""
+    architecture, pooling = request.param
+    return architecture, pooling, tiny_model(tiny_backbone(architecture), pooling=pooling)
+
+
+def text_inputs(made: TrainedModel, rows: list[int], extra: int = 0) -> Inputs:
+    """Texts as the model sees them, with `extra` more columns of padding than they need."""
+    encoder = made.tokenizer.encoder
+    padded = encoder.texts(encoder.tokenize(TEXTS), rows, 100)
+    return Inputs.of(wider(padded, extra, encoder), segments=made.tokenizer.segments, device=CPU)
+
+
+def wider(padded: Padded, columns: int, encoder: Encoder) -> Padded:
+    def pad(array: Any, value: Any) -> Any:
+        sides = (columns, 0) if encoder.left else (0, columns)
+        return np.pad(array, ((0, 0), sides), constant_values=value)
+
+    return Padded(
+        pad(padded.input_ids, encoder.pad_id),
+        pad(padded.attention_mask, 0),
+        pad(padded.segments, encoder.pad_segment),
+        pad(padded.special, True),
+    )
+
+
+def primary(made: TrainedModel, rows: list[int]) -> PrimaryBatch:
+    batch = PrimaryBatch(text_inputs(made, rows), TARGETS[rows])
+    batch.definitions, batch.order, _ = definition_inputs(
+        LABELS, made.tokenizer, made.settings.match_text, CPU
+    )
+    return batch
+
+
+def auxiliary(made: TrainedModel, rows: list[int], *tasks: str) -> AuxiliaryBatch:
+    """Pairs with some of their words masked: the same ones whichever rows are taken."""
+    encoder = made.tokenizer.encoder
+    tokens, definitions = encoder.tokenize(TEXTS), encoder.tokenize(LABELS.definitions)
+    padded = encoder.pairs(tokens, PAIRS[0], definitions, PAIRS[1], 100)
+    rng = np.random.default_rng(0)
+    masked, words = mask_words(
+        padded.input_ids, padded.special, made.tokenizer.mask_id, made.tokenizer.size, rng, 0.3
+    )
+    assert words.any(1).all()
+    ids = Padded(masked, padded.attention_mask, padded.segments, padded.special)
+    width = int(padded.attention_mask[rows].sum(1).max())
+    columns = slice(-width, None) if encoder.left else slice(0, width)
+
+    def cut(array: Any) -> Any:
+        return array[rows][:, columns]
+
+    inputs = Inputs.of(
+        Padded(cut(ids.input_ids), cut(ids.attention_mask), cut(ids.segments), cut(ids.special)),
+        segments=takes_segments(made.model.encoder),
+        device=CPU,
+    )
+    batch = AuxiliaryBatch(inputs)
+    if "cdp" in tasks:
+        batch.is_definition = torch.tensor(PAIRS[2])[rows]
+    if "mlm" in tasks:
+        batch.words, batch.answers = (
+            torch.from_numpy(cut(words)),
+            torch.from_numpy(np.ascontiguousarray(cut(padded.input_ids))),
+        )
+    return batch
+
+
+def logits_of(model: DefinitionModel, inputs: Inputs) -> Tensor:
+    with torch.no_grad():
+        return model.emotion(model.encode(inputs)[1])
+
+
+# ---- losses
+
+
+def test_losses_are_sums_over_the_batch(each: tuple[str, str, TrainedModel]) -> None:
+    """The loss of a batch is the sum of its rows' losses, each computed alone and without padding."""
+    _, _, made = each
+    with torch.no_grad():
+        whole = made.model(primary(made, [0, 1, 2, 3, 4, 5]))
+        alone = [made.model(primary(made, [row])) for row in range(6)]
+        assert set(whole) == {"emotion", "match"}
+        pairs = made.model(auxiliary(made, [0, 1, 2, 3, 4], "cdp", "mlm"))
+        pair_alone = [made.model(auxiliary(made, [row], "cdp", "mlm")) for row in range(5)]
+        assert set(pairs) == {"cdp", "mlm"}
+    for losses, rows in ((whole, alone), (pairs, pair_alone)):
+        for task, loss in losses.items():
+            parts = torch.stack([row[task] for row in rows])
+            torch.testing.assert_close(loss, parts.sum(), rtol=1e-5, atol=1e-4)
+            assert parts.std() > 1e-3  # the rows do differ
+
+
+def test_losses_by_hand(each: tuple[str, str, TrainedModel]) -> None:
+    _, _, made = each
+    model, rows = made.model, [0, 1, 3]
+    batch = primary(made, rows)
+    with torch.no_grad():
+        losses = model(batch)
+        probability = torch.sigmoid(logits_of(model, batch.texts))
+        target = TARGETS[rows]
+        by_hand = -(target * probability.log() + (1 - target) * (1 - probability).log()).sum()
+        torch.testing.assert_close(losses["emotion"], by_hand, rtol=1e-4, atol=1e-4)
+        scores = model.match(model.embed(batch.texts), made.embed_definitions())
+        probability = torch.sigmoid(scores.double())
+        by_hand = -(target * probability.log() + (1 - target) * (1 - probability).log()).sum()
+        torch.testing.assert_close(losses["match"].double(), by_hand, rtol=1e-4, atol=1e-4)
+
+        pairs = auxiliary(made, rows, "cdp", "mlm")
+        assert pairs.is_definition is not None
+        assert pairs.words is not None
+        assert pairs.answers is not None
+        losses = model(pairs)
+        hidden, pooled = model.encode(pairs.pairs)
+        chosen = torch.log_softmax(model.definition(pooled), -1)[range(3), pairs.is_definition]
+        torch.testing.assert_close(losses["cdp"], -chosen.sum(), rtol=1e-5, atol=1e-5)
+        everywhere = torch.log_softmax(model.masked_words(hidden), -1)
+        chosen = everywhere.gather(-1, pairs.answers.unsqueeze(-1)).squeeze(-1)
+        torch.testing.assert_close(losses["mlm"], -chosen[pairs.words].sum(), rtol=1e-5, atol=1e-4)
+
+
+def test_a_batch_trains_only_the_tasks_it_is_for(each: tuple[str, str, TrainedModel]) -> None:
+    _, _, made = each
+    with torch.no_grad():
+        assert set(made.model(auxiliary(made, [0, 1], "cdp"))) == {"cdp"}
+        assert set(made.model(auxiliary(made, [0, 1], "mlm"))) == {"mlm"}
+        texts = primary(made, [0, 1])
+        texts.definitions = None
+        assert set(made.model(texts)) == {"emotion"}
+
+
+def test_no_word_to_predict_costs_nothing(tiny_bert_dir: Path) -> None:
+    made = tiny_model(tiny_bert_dir)
+    batch = auxiliary(made, [0, 1], "mlm")
+    assert batch.words is not None
+    batch.words[:] = False
+    loss = made.model(batch)["mlm"]
+    assert loss.item() == 0
+    loss.backward()
+    assert all(p.grad is None or not p.grad.any() for p in made.model.parameters())
+
+
+# ---- hard parameter sharing
+
+
+def parts_of(made: TrainedModel, pooling: str) -> dict[str, dict[str, nn.Parameter]]:
+    """The model's parameters by what they belong to: encoder, projection, and each head."""
+    model = made.model
+    heads: dict[str, nn.Module | None] = {
+        "emotion": model.emotion,
+        "cdp": model.definition,
+        "mlm": model.masked_words,
+        "match": model.match,
+    }
+    names = {id(p): name for name, p in model.named_parameters()}
+    encoder = {id(p) for name, p in model.encoder.named_parameters() if not name.startswith("pooler.")}
+    parts: dict[str, dict[str, nn.Parameter]] = {
+        head: {names[id(p)]: p for p in module.parameters() if id(p) not in encoder}
+        for head, module in heads.items()
+        if module is not None
+    }
+    in_heads = {name for part in parts.values() for name in part}
+    parts["encoder"] = {n: p for n, p in model.named_parameters() if id(p) in encoder}
+    parts["projection"] = {
+        n: p for n, p in model.named_parameters() if n not in in_heads and id(p) not in encoder
+    }
+    assert bool(parts["projection"]) == (pooling == "own")
+    return parts
+
+
+def reached(part: dict[str, nn.Parameter]) -> set[str]:
+    return {name for name, p in part.items() if p.grad is not None and bool(p.grad.abs().max() > 0)}
+
+
+def test_each_loss_reaches_the_encoder_and_its_own_head_and_no_other(
+    each: tuple[str, str, TrainedModel],
+) -> None:
+    _, pooling, made = each
+    parts = parts_of(made, pooling)
+    layers = {n.rsplit(".weight", 1)[0] for n in parts["encoder"] if n.endswith(".weight")}
+    assert len(layers) > 5
+    batches: dict[str, Callable[[], PrimaryBatch | AuxiliaryBatch]] = {
+        "emotion": lambda: primary(made, [0, 1, 3, 4]),
+        "match": lambda: primary(made, [0, 1, 3, 4]),
+        "cdp": lambda: auxiliary(made, [0, 1, 2], "cdp", "mlm"),
+        "mlm": lambda: auxiliary(made, [0, 1, 2], "cdp", "mlm"),
+    }
+    for task, batch in batches.items():
+        made.model.zero_grad(set_to_none=True)
+        made.model(batch())[task].backward()
+        own = set(parts[task])
+        assert own
+        assert reached(parts[task]) == own, f"{task} does not train all of its head"
+        for other in set(batches) - {task}:
+            assert not reached(parts[other]), f"{task} reaches the head of {other}"
+        missed = {n for n in parts["encoder"] if n.endswith(".weight")} - reached(parts["encoder"])
+        # position and segment tables of inputs that have none of them are all it may leave out
+        assert not {n for n in missed if "layer" in n.lower() and "seg" not in n}, f"{task}: {missed}"
+        assert any("embed" in n for n in reached(parts["encoder"]))
+        shares = set(parts["projection"]) if task in ("emotion", "cdp") else set()
+        assert reached(parts["projection"]) == shares, f"{task} and the pooling projection"
+
+
+def test_emotion_and_definition_heads_read_the_same_projection(tiny_backbone: Backbone) -> None:
+    """A step of CDP alone moves what the emotion head sees, projection included."""
+    for architecture in ARCHITECTURES:
+        made = tiny_model(tiny_backbone(architecture), setup="cdp")
+        projection = parts_of(made, "own")["projection"]
+        before = {name: p.detach().clone() for name, p in projection.items()}
+        optimizer = torch.optim.SGD(projection.values(), lr=0.5)
+        texts = text_inputs(made, [0, 1, 4])
+        emotion = logits_of(made.model, texts)
+        made.model(auxiliary(made, [0, 1, 2], "cdp"))["cdp"].backward()
+        optimizer.step()
+        assert all(not torch.equal(before[name], p) for name, p in projection.items()), architecture
+        assert (logits_of(made.model, texts) - emotion).abs().max() > 1e-3, architecture
+
+
+# ---- pooling and padding
+
+
+def test_own_pooling_is_the_architectures_own(tiny_backbone: Backbone) -> None:
+    """Our emotion logits are those of transformers' ForSequenceClassification with the same weights."""
+    for architecture in ARCHITECTURES:
+        made = tiny_model(tiny_backbone(architecture), setup="none")
+        inputs = text_inputs(made, [0, 1, 3, 4, 5])
+        given = {} if inputs.segments is None else {"token_type_ids": inputs.segments}
+        with torch.no_grad():
+            theirs = made.model.network(
+                input_ids=inputs.input_ids, attention_mask=inputs.attention_mask, **given
+            ).logits
+        ours = logits_of(made.model, inputs)
+        assert ours.std(0).max() > 0.05, architecture  # texts do get different scores
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
+
+
+def test_pairs_as_the_architecture_reads_them(tiny_backbone: Backbone) -> None:
+    """The projection of a pair, against the network's own pass over its own tokenizer's pair with segments."""
+    for architecture in ARCHITECTURES:
+        folder = tiny_backbone(architecture)
+        made = tiny_model(folder, setup="cdp")
+        tokenizer = made.tokenizer.tokenizer
+        encoder = made.tokenizer.encoder
+        tokens, definitions = encoder.tokenize(TEXTS), encoder.tokenize(LABELS.definitions)
+        segments = takes_segments(made.model.encoder)
+        assert segments == (architecture in ("bert", "albert", "xlnet"))
+        ours = Inputs.of(
+            encoder.pairs(tokens, [0, 1, 4], definitions, [0, 2, 1], 100), segments=segments, device=CPU
+        )
+        second = [LABELS.definitions[k] for k in (0, 2, 1)]
+        theirs = tokenizer(
+            [TEXTS[i] for i in (0, 1, 4)],
+            second,
+            padding=True,
+            return_tensors="pt",
+            return_token_type_ids=segments,
+        )
+        with torch.no_grad():
+            expected = made.model.network(**theirs).logits
+        torch.testing.assert_close(logits_of(made.model, ours), expected, atol=1e-6, rtol=1e-6)
+        if segments:  # and the segments do matter
+            without = Inputs(ours.input_ids, ours.attention_mask, None)
+            assert (logits_of(made.model, without) - expected).abs().max() > 1e-3
+
+
+def test_mean_pooling_is_the_mean_of_the_real_tokens(tiny_backbone: Backbone) -> None:
+    for architecture in ARCHITECTURES:
+        made = tiny_model(tiny_backbone(architecture), pooling="mean", setup="none")
+        inputs = text_inputs(made, [0, 1, 4], extra=3)
+        with torch.no_grad():
+            hidden, pooled = made.model.encode(inputs)
+        for row in range(3):
+            real = hidden[row][inputs.attention_mask[row].bool()]
+            torch.testing.assert_close(pooled[row], real.mean(0), atol=1e-6, rtol=1e-5)
+
+
+def test_scores_do_not_depend_on_neighbours_or_padding(each: tuple[str, str, TrainedModel]) -> None:
+    _, _, made = each
+    for which in ("emotion", "match", "mean"):
+        together = made.predict_proba(TEXTS, scores=which)
+        alone = made.predict_proba(TEXTS, scores=which, token_budget=1)
+        reverse = made.predict_proba(TEXTS[::-1], scores=which)[::-1]
+        assert together.shape == (6, 5)
+        assert together.dtype == np.float32
+        assert np.isfinite(together).all()
+        assert together.std(0).max() > 0.01
+        np.testing.assert_allclose(together, alone, atol=1e-5)
+        np.testing.assert_allclose(together, reverse, atol=1e-5)
+    definitions = made.embed_definitions()
+    with torch.no_grad():
+        narrow = made.model.scores(text_inputs(made, [0, 4]), definitions, "mean")
+        wide = made.model.scores(text_inputs(made, [0, 4], extra=20), definitions, "mean")
+    torch.testing.assert_close(narrow, wide, atol=1e-5, rtol=0)
+
+
+def test_xlnet_summarises_at_its_last_token(tiny_backbone: Backbone) -> None:
+    made = tiny_model(tiny_backbone("xlnet"), setup="none")
+    assert made.tokenizer.encoder.left
+    inputs = text_inputs(made, [0, 1], extra=4)
+    assert inputs.attention_mask[:, 0].tolist() == [0, 0]  # padded on the left
+    cls = made.tokenizer.tokenizer.cls_token_id
+    assert inputs.input_ids[:, -1].tolist() == [cls, cls]
+    with torch.no_grad():
+        hidden, pooled = made.model.encode(inputs)
+        expected = torch.tanh(made.model.network.sequence_summary.summary(hidden[:, -1]))
+    torch.testing.assert_close(pooled, expected)
+    # padded on the right, as other architectures are, the summary would be that of a padding token
+    encoder = made.tokenizer.encoder
+    right = Encoder(encoder.tokenizer, pad_id=encoder.pad_id, left=False, pad_segment=3)
+    padded = right.texts(right.tokenize(TEXTS), [0, 1], 100)
+    wrong = logits_of(made.model, Inputs.of(padded, segments=False, device=CPU))
+    right_way = logits_of(made.model, inputs)
+    assert (wrong[0] - right_way[0]).abs().max() > 1e-3
+    torch.testing.assert_close(wrong[1], right_way[1], atol=1e-5, rtol=0)  # the longest has no padding
+
+
+def test_any_encoder_pools_by_the_mean(tiny_bert_dir: Path, tmp_path: Path) -> None:
+    """An architecture without a row of its own, whose tokenizer gives segments that its encoder does not take."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_bert_dir)
+    tokenizer.save_pretrained(tmp_path)
+    config = transformers.DistilBertConfig(
+        vocab_size=len(tokenizer), dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=128
+    )
+    transformers.DistilBertModel(config).save_pretrained(tmp_path)
+    made = tiny_model(tmp_path, pooling="mean")
+    assert made.tokenizer.segments
+    np.testing.assert_allclose(
+        made.predict_proba(TEXTS), made.predict_proba(TEXTS, token_budget=1), atol=1e-5
+    )
+    sum(made.model(auxiliary(made, [0, 1], "cdp", "mlm")).values()).backward()
+    assert isinstance(made.model.masked_words, TiedMaskedWordHead)
+    with pytest.raises(SettingsError, match=r"'distilbert'.*pooling = 'mean'"):
+        load_network(str(tmp_path), 5, "own")
+
+
+# ---- masked words
+
+
+def masked_reference(architecture: str) -> Any:
+    return {"xlnet": transformers.XLNetLMHeadModel}.get(architecture, transformers.AutoModelForMaskedLM)
+
+
+def test_masked_word_head_is_the_checkpoints_own(each_backbone: tuple[str, Path]) -> None:
+    """Word for word the logits of transformers' masked language model, placeholders added or not."""
+    architecture, folder = each_backbone
+    theirs = masked_reference(architecture).from_pretrained(folder).eval()
+    for placeholders in ((), ("[NAME]", "[RELIGION]")):
+        made = tiny_model(folder, setup="mlm", shaken=0, placeholders=placeholders)
+        assert not isinstance(made.model.masked_words, TiedMaskedWordHead)
+        inputs = auxiliary(made, [0, 1], "mlm").pairs
+        segments = {} if inputs.segments is None else {"token_type_ids": inputs.segments}
+        with torch.no_grad():
+            ours = made.model.masked_words(made.model.encode(inputs)[0])
+            expected = theirs(
+                input_ids=inputs.input_ids, attention_mask=inputs.attention_mask, **segments
+            ).logits
+        old = theirs.config.vocab_size
+        assert ours.shape[-1] == made.tokenizer.size == old + len(placeholders)
+        assert expected.std() > 1e-3
+        torch.testing.assert_close(ours[..., :old], expected, atol=1e-6, rtol=1e-5)
+
+
+def test_masked_word_head_where_the_checkpoint_has_none(tiny_backbone: Backbone) -> None:
+    for architecture in ARCHITECTURES:
+        made = tiny_model(tiny_backbone(architecture, head=False), setup="mlm", shaken=0)
+        head = made.model.masked_words
+        assert isinstance(head, TiedMaskedWordHead), architecture
+        hidden = torch.randn(3, made.model.encoder.config.hidden_size)
+        with torch.no_grad():
+            table = made.model.encoder.get_input_embeddings().weight
+            inner = nn.functional.layer_norm(
+                nn.functional.gelu(hidden @ head.dense.weight.T), (table.shape[1],)
+            )
+            torch.testing.assert_close(head(hidden), inner @ table.T)
+
+
+def tied_tables(model: DefinitionModel) -> Iterator[Tensor]:
+    """Weights of the head's vocabulary layers, which must be the embedding table itself."""
+    assert model.masked_words is not None
+    for module in model.masked_words.modules():
+        if isinstance(module, nn.Linear) and module.out_features > 100:
+            yield module.weight
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_masked_word_head_is_tied_to_the_embeddings(
+    head: bool, each_backbone: tuple[str, Path], tiny_backbone: Backbone, tmp_path: Path
+) -> None:
+    architecture, _ = each_backbone
+    made = tiny_model(tiny_backbone(architecture, head=head), setup="mlm", pooling="mean")
+
+    def assert_tied(model: DefinitionModel) -> None:
+        table = model.encoder.get_input_embeddings().weight
+        tables = list(tied_tables(model))
+        assert len(tables) == 1
+        assert tables[0] is table
+        assert tables[0].data_ptr() == table.data_ptr()
+        assert table.shape[0] == made.tokenizer.size
+
+    assert_tied(made.model)
+    before = made.model.encoder.get_input_embeddings().weight.detach().clone()
+    optimizer = torch.optim.AdamW(made.model.parameters(), lr=0.01)
+    made.model(auxiliary(made, [0, 1, 2], "mlm"))["mlm"].backward()
+    optimizer.step()
+    assert_tied(made.model)
+    # every word's vector moves, not only those seen: the softmax is over the whole vocabulary
+    moved = (made.model.encoder.get_input_embeddings().weight - before).abs().max(1).values > 0
+    assert moved.float().mean() > 0.95
+    made.save(tmp_path / "model")
+    loaded = TrainedModel.load(tmp_path / "model")
+    assert_tied(loaded.model)
+    assert isinstance(loaded.model.masked_words, TiedMaskedWordHead) == (not head)
+    batch = auxiliary(made, [0, 1, 2], "mlm")
+    with torch.no_grad():
+        assert torch.equal(made.model(batch)["mlm"], loaded.model(batch)["mlm"])
+
+
+def test_an_untied_output_layer_stays_its_own(tiny_backbone: Backbone, tmp_path: Path) -> None:
+    """Where a checkpoint says that its output layer is not the embeddings, it is not made so."""
+    folder = tiny_backbone("bert", tie_word_embeddings=False)
+    theirs = transformers.AutoModelForMaskedLM.from_pretrained(folder).eval()
+    made = tiny_model(folder, setup="mlm", shaken=0)
+    inputs = auxiliary(made, [0, 1], "mlm").pairs
+    with torch.no_grad():
+        ours = made.model.masked_words(made.model.encode(inputs)[0])
+        expected = theirs(
+            input_ids=inputs.input_ids,
+            attention_mask=inputs.attention_mask,
+            token_type_ids=inputs.segments,
+        ).logits
+    torch.testing.assert_close(ours[..., : expected.shape[-1]], expected, atol=1e-6, rtol=1e-5)
+    made.save(tmp_path / "model")
+    loaded = TrainedModel.load(tmp_path / "model").model
+    with torch.no_grad():
+        assert torch.equal(loaded.masked_words(loaded.encode(inputs)[0]), ours)
+
+
+# ---- placeholders
+
+
+def test_new_rows_start_at_the_mean_of_the_words_pieces(each_backbone: tuple[str, Path]) -> None:
+    _, folder = each_backbone
+    old = transformers.AutoModel.from_pretrained(folder).get_input_embeddings().weight
+    for pooling in ("own", "mean"):
+        made = tiny_model(folder, pooling=pooling, shaken=0)
+        new = made.model.encoder.get_input_embeddings().weight
+        assert new.shape[0] == old.shape[0] + 2 == made.model.encoder.config.vocab_size
+        assert torch.equal(new[: old.shape[0]], old)
+        assert len(made.tokenizer.new_tokens) == 2
+        for token, pieces in made.tokenizer.new_tokens.items():
+            torch.testing.assert_close(new[token], old[pieces].mean(0))
+
+
+def test_spare_rows_are_used_before_the_table_grows(tiny_backbone: Backbone) -> None:
+    """A table with more rows than the vocabulary (padded to a round number) is not resized, yet its new rows start well."""
+    folder = tiny_backbone("bert", vocab_size=512)
+    old = transformers.AutoModel.from_pretrained(folder).get_input_embeddings().weight
+    for setup in ("none", "mlm"):
+        made = tiny_model(folder, setup=setup, shaken=0)
+        new = made.model.encoder.get_input_embeddings().weight
+        assert new.shape[0] == 512
+        for token, pieces in made.tokenizer.new_tokens.items():
+            torch.testing.assert_close(new[token], old[pieces].mean(0))
+
+
+# ---- matching
+
+
+def test_match_formula_by_hand() -> None:
+    head = MatchHead(3, scale=20.0, bias=-4.0)
+    with torch.no_grad():
+        head.bias[:] = torch.tensor([-4.0, 0.5, 1.25])
+        head.log_scale.fill_(math.log(7.0))
+    texts, definitions = torch.tensor([[3.0, 4.0], [0.0, -2.0]]), torch.tensor([[1.0, 0], [0, 5], [-1, -1]])
+    half = math.sqrt(0.5)
+    expected = [
+        [7 * 0.6 - 4.0, 7 * 0.8 + 0.5, 7 * -1.4 * half + 1.25],
+        [-4.0, 7 * -1 + 0.5, 7 * half + 1.25],
+    ]
+    torch.testing.assert_close(head(texts, definitions), torch.tensor(expected))
+    torch.testing.assert_close(
+        head(texts * 10, definitions * 3), torch.tensor(expected)
+    )  # lengths do not count
+
+
+def test_match_starts_at_its_settings(tiny_bert_dir: Path) -> None:
+    made = tiny_model(tiny_bert_dir, setup="match", shaken=0, match_scale=12.0, match_bias=-2.5)
+    assert made.model.match is not None
+    assert made.model.match.log_scale.exp().item() == pytest.approx(12.0)
+    assert made.model.match.bias.tolist() == [-2.5] * 5
+
+
+def test_definitions_keep_the_labels_order_through_length_groups(
+    each: tuple[str, str, TrainedModel],
+) -> None:
+    _, _, made = each
+    together = made.embed_definitions()
+    encoder, longest = made.tokenizer.encoder, made.tokenizer.longest
+    for k, (name, definition) in enumerate(zip(LABELS.names, LABELS.definitions, strict=True)):
+        tokens = encoder.tokenize([f"{name}: {definition}"])
+        inputs = Inputs.of(encoder.texts(tokens, [0], longest), segments=made.tokenizer.segments, device=CPU)
+        with torch.no_grad():
+            alone = made.model.embed(inputs)[0]
+        torch.testing.assert_close(together[k], alone, atol=1e-5, rtol=1e-4)
+    assert torch.pdist(together).min() > 1e-2  # so that a wrong order would show
+
+
+def test_fewer_labels_than_length_groups(tiny_bert_dir: Path) -> None:
+    made = tiny_model(tiny_bert_dir)
+    two = type(LABELS)("two", LABELS.names[:2], LABELS.definitions[:2])
+    groups, order, (real, computed) = definition_inputs(two, made.tokenizer, "{definition}", CPU)
+    assert len(groups) == 2
+    assert order.tolist() == [1, 0]  # the first label's definition is the longer one
+    assert real == computed
+
+
+def test_definitions_and_texts_are_pooled_alike(tiny_backbone: Backbone) -> None:
+    """A text that is word for word a definition has cosine 1 with it, whatever the pooling of the emotion head."""
+    for pooling in ("own", "mean"):
+        made = tiny_model(tiny_backbone("xlnet"), pooling=pooling, match_text="{definition}")
+        assert made.model.match is not None
+        with torch.no_grad():
+            made.model.match.bias.zero_()
+            made.model.match.log_scale.zero_()
+        scores = made.predict_proba(list(LABELS.definitions), scores="match")
+        np.testing.assert_allclose(scores.diagonal(), 1 / (1 + math.exp(-1)), atol=1e-5)
+        assert (scores.argmax(1) == np.arange(5)).all()
+
+
+# ---- dropout
+
+
+def test_dropout_rate_replaces_every_one_of_the_checkpoint(each_backbone: tuple[str, Path]) -> None:
+    """Rates of 0 too, which some architectures leave out of the network altogether."""
+    architecture, folder = each_backbone
+    made = tiny_model(folder)
+    batch = primary(made, [0, 1, 4])
+    rates = {}
+    for rate in (0.0, 0.4):
+        again = tiny_model(folder, dropout=rate).model
+        again.load_state_dict(made.model.state_dict())
+        again.train()
+        modules = [m for m in again.modules() if isinstance(m, nn.Dropout)]
+        assert {m.p for m in modules} <= {rate}
+        rates[rate] = len(modules)
+        with torch.no_grad():
+            expected, first, second = made.model(batch), again(batch), again(batch)
+        for task in ("emotion", "match"):
+            if rate == 0:
+                torch.testing.assert_close(first[task], expected[task], rtol=1e-5, atol=1e-5)
+                assert torch.equal(first[task], second[task])
+            else:
+                assert (first[task] - second[task]).abs() > 1e-3
+    assert rates[0.4] >= (8 if architecture != "albert" else 5)  # albert's one layer serves for all
+
+
+def test_dropout_of_the_heads_is_the_architectures_own(tiny_backbone: Backbone) -> None:
+    cases = [
+        ("bert", {"classifier_dropout": 0.3}, 0.3),
+        ("bert", {"hidden_dropout_prob": 0.2}, 0.2),
+        ("albert", {"classifier_dropout_prob": 0.25}, 0.25),
+        ("xlnet", {"summary_last_dropout": 0.15}, 0.15),
+        ("modernbert", {"classifier_dropout": 0.05}, 0.05),
+    ]
+    for architecture, config, rate in cases:
+        folder = tiny_backbone(architecture, **config)
+        assert tiny_model(folder, setup="none").model.dropout.p == rate
+    made = tiny_model(tiny_backbone("bert"), setup="none")
+    set_dropout(made.model, 0.0)
+    assert made.model.dropout.p == 0
+
+
+# ---- building
+
+
+def test_heads_are_those_of_the_tasks(tiny_bert_dir: Path) -> None:
+    for setup, heads in {
+        "none": set(),
+        "cdp": {"definition"},
+        "mlm": {"masked_words"},
+        "match": {"match"},
+        "cdp+mlm": {"definition", "masked_words"},
+    }.items():
+        model = tiny_model(tiny_bert_dir, setup=setup).model
+        has = {n for n in ("definition", "masked_words", "match") if getattr(model, n) is not None}
+        assert has == heads
+    with pytest.raises(ValueError, match="no matching head"):
+        model.scores(text_inputs(tiny_model(tiny_bert_dir), [0]), None, "match")
+
+
+def test_the_seed_decides_the_first_weights(tiny_bert_dir: Path) -> None:
+    one, same, other = (tiny_model(tiny_bert_dir, seed=s, shaken=0).model for s in (1, 1, 2))
+    for (name, a), b in zip(one.named_parameters(), same.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert not torch.equal(one.emotion.weight, other.emotion.weight)
+    assert torch.equal(one.encoder.get_input_embeddings().weight, other.encoder.get_input_embeddings().weight)
+
+
+def test_the_checkpoints_weights_are_kept(each_backbone: tuple[str, Path]) -> None:
+    _, folder = each_backbone
+    theirs = dict(transformers.AutoModel.from_pretrained(folder).named_parameters())
+    for pooling in ("own", "mean"):
+        tokenizer_size = transformers.AutoModel.from_pretrained(folder).config.vocab_size
+        model = build_model(
+            str(folder),
+            labels=5,
+            pooling=pooling,
+            tasks=frozenset(),
+            vocabulary=tokenizer_size,
+            new_tokens={},
+        )
+        ours = dict(model.encoder.named_parameters())
+        assert len(ours) > 10
+        for name, parameter in ours.items():
+            assert torch.equal(parameter, theirs[name]), name
+            assert parameter.dtype == torch.float32
+
+
+def test_a_classifier_for_other_labels_can_be_the_backbone(
+    each_backbone: tuple[str, Path], tmp_path: Path
+) -> None:
+    """Its emotion head is made anew, everything else is kept; a wrong size anywhere else is an error."""
+    made = tiny_model(each_backbone[1], setup="none")
+    made.save(tmp_path)
+    options: dict[str, Any] = {"pooling": "own", "tasks": frozenset(), "vocabulary": 0, "new_tokens": {}}
+    model = build_model(str(tmp_path), labels=3, **options)
+    head = set(map(id, model.emotion.parameters()))
+    kept = {name: p for name, p in model.named_parameters() if id(p) not in head}
+    theirs = dict(made.model.named_parameters())
+    assert len(theirs) - len(kept) == 2
+    assert all(torch.equal(p, theirs[name]) for name, p in kept.items())
+    assert model.emotion.weight.shape == (3, 32)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config["vocab_size"] += 7
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    for pooling in ("own", "mean"):
+        with pytest.raises(ValueError, match=r"of another shape.*embedding"):
+            build_model(str(tmp_path), labels=3, **{**options, "pooling": pooling})
