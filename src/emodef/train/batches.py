@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from emodef.corpora import Corpus
 from emodef.encoding import Padded
+from emodef.errors import SettingsError
 from emodef.labels import LabelSet
 from emodef.pairs import Pairs, definition_pairs
 from emodef.train.model import AuxiliaryBatch, Inputs, PrimaryBatch
@@ -45,7 +46,10 @@ class Step:
 
 
 class StepBatches:
-    """Makes the batch of any step for one process of `world`; `segments`: whether the encoder takes them for pairs."""
+    """Makes the batch of any step for one process of `world`; `segments`: whether the encoder takes them for pairs.
+
+    Raises SettingsError for a length that the backbone does not take.
+    """
 
     def __init__(
         self,
@@ -61,6 +65,11 @@ class StepBatches:
         self.settings, self.tokenizer, self.device = settings, tokenizer, device
         self.segments, self.rank, self.world = segments, rank, world
         self.encoder = tokenizer.encoder
+        for name in ("max_length", "max_pair_length") if settings.auxiliary else ("max_length",):
+            if (given := getattr(settings, name)) > tokenizer.longest:
+                raise SettingsError(
+                    f"{name} = {given}: this backbone takes {tokenizer.longest} tokens at most"
+                )
         self.labels = corpus.labels
         self.texts = self.encoder.tokenize(corpus.texts)
         self.definitions = self.encoder.tokenize(corpus.label_set.definitions)
