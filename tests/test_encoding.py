@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emodef.encoding import Encoder, Padded, budget_batches
 from emodef.errors import DataError
-
-transformers = pytest.importorskip("transformers")
-
-from emodef.train.tokenization import TextTokenizer  # noqa: E402
+from emodef.train.tokenization import TextTokenizer
 
 TEXTS = [
     "Thanks!",

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binomtest, chisquare
 
-pytest.importorskip("torch")  # emodef.train is the extra's
-
 from emodef.train.sampling import (
     Batches,
     Draw,
