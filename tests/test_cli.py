@@ -71,7 +71,7 @@ def test_public_names_are_what_they_say() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "evaluate", "predict", "recipes"]
+    ["train", "evaluate", "compare", "predict", "recipes"]
     + [f"data {c}" for c in ("fetch", "show", "pairs")]
     + [f"labels {c}" for c in ("list", "show", "skeleton", "check")],
 )
