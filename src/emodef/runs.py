@@ -178,6 +178,12 @@ class RunFolder:
             raise DataError(f"cannot be read ({error}); train again into another folder", path) from None
 
 
+def started(folder: Path) -> bool:
+    """Whether a run in `folder` has come far enough to be lost: one that failed before its first steps may be started anew."""
+    begun = (folder / "log.jsonl").exists() or any((folder / "state").glob("step-*"))
+    return (folder / "settings.json").exists() and begun
+
+
 def evaluate_splits(
     answers: Mapping[str, ArrayLike], corpus: Mapping[str, Corpus], fixed: float, *, only: str | None = None
 ) -> tuple[dict[str, Any], dict[str, Report]]:

@@ -109,6 +109,7 @@ def train(
       emodef train --recipe minilm --data mine.csv --labels mine.toml --dev-share 0.1 --out runs/mine
       emodef train --resume --out runs/mine
     """
+    from emodef.runs import started
     from emodef.train.run import run_training
 
     given = options.columns(text_column, label_column, label_columns, id_column, split_column, delimiter)
@@ -137,7 +138,7 @@ def train(
         _print_plan(settings, corpus, json)
         return
     helper = os.environ.get("RANK", "0") != "0"  # of several processes, only the first writes and prints
-    if not helper and not (out / "settings.json").exists():
+    if not helper and not started(out):
         choice.save(out)
     try:
         run = run_training(

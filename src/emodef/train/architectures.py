@@ -106,7 +106,7 @@ def load_network(
     emotion head for another number of labels. Any other weight of another shape is an error (ValueError), and with
     `whole`, as for a saved model, so are missing ones.
     """
-    with _quiet():
+    with quiet_transformers():
         config = AutoConfig.from_pretrained(path)
         if pooling == "own":
             architecture(config.model_type)
@@ -141,7 +141,7 @@ def load_masked_word_head(path: str, encoder: PreTrainedModel) -> nn.Module:
     none, a new `TiedMaskedWordHead`."""
     row = ARCHITECTURES.get(encoder.config.model_type)
     if row is not None:
-        with _quiet():
+        with quiet_transformers():
             whole, report = row.masked_words_class.from_pretrained(path, **_LOADING)
         # What is tied to the embeddings is not reported; anything else that is missing means that there is no head.
         if not any(key.startswith(f"{name}.") for key in report["missing_keys"] for name in row.masked_words):
@@ -196,7 +196,7 @@ def tie(head: nn.Module, encoder: PreTrainedModel) -> None:
             module.weight = weight
 
 
-class _quiet:
+class quiet_transformers:
     """transformers reports every head it does not find; that is expected here, so only its errors are shown."""
 
     def __enter__(self) -> None:

@@ -24,7 +24,12 @@ from safetensors.torch import load_file, save_file
 from emodef.encoding import budget_batches
 from emodef.errors import DataError, EmodefError
 from emodef.labels import LabelSet
-from emodef.train.architectures import TiedMaskedWordHead, load_network, new_masked_word_head
+from emodef.train.architectures import (
+    TiedMaskedWordHead,
+    load_network,
+    new_masked_word_head,
+    quiet_transformers,
+)
 from emodef.train.batches import definition_inputs
 from emodef.train.model import SCORES, DefinitionModel, Inputs, MatchHead, _linear
 from emodef.train.settings import TrainSettings
@@ -116,7 +121,8 @@ class TrainedModel:
             network = self.model.network
             names = dict(enumerate(self.label_set.names))
             network.config.id2label, network.config.label2id = names, {v: k for k, v in names.items()}
-            network.save_pretrained(folder)
+            with quiet_transformers():
+                network.save_pretrained(folder)
             # Copied, because a head may hold one tensor under two names, which safetensors refuses.
             heads = {
                 n: t.clone(memory_format=torch.contiguous_format)

@@ -10,6 +10,7 @@ RUN/state/, best.safetensors                  while it runs: what --resume goes 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -27,7 +28,8 @@ from rich.console import Console
 from emodef.atomic import write_bytes, write_text
 from emodef.corpora import Corpus
 from emodef.errors import SettingsError
-from emodef.evaluation import Report, evaluate_probabilities, tune
+from emodef.evaluation import Report
+from emodef.runs import evaluate_splits, started
 from emodef.train.card import model_card
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.logs import TrainingLog
@@ -51,7 +53,7 @@ class Run:
 def run_training(
     settings: TrainSettings,
     corpus: Mapping[str, Corpus],
-    folder: Path,
+    folder: str | os.PathLike[str],
     *,
     resume: bool = False,
     cpu: bool = False,
@@ -63,6 +65,7 @@ def run_training(
     Raises SettingsError for a folder that holds a run already (unless `resume` with the same settings), a finished one, or one another
     process trains in; MissingExtraError where TensorBoard is asked for and not installed; and what `train` raises.
     """
+    folder = Path(folder)
     with ExitStack() as stack:
 
         def enter() -> None:
@@ -92,7 +95,7 @@ def _open(folder: Path, settings: TrainSettings, resume: bool) -> None:
     if (folder / "metrics.json").exists():
         _remove_states(folder)
         raise SettingsError(f"{folder} holds a finished run; give another folder (--out) to train again")
-    if settings_file.exists():
+    if started(folder):
         if not resume:
             raise SettingsError(
                 f"{folder} holds a run already; go on with it (--resume), or give another folder (--out)"
@@ -101,7 +104,7 @@ def _open(folder: Path, settings: TrainSettings, resume: bool) -> None:
             raise SettingsError(
                 f"{folder} was started with other settings ({', '.join(changed)}); resume it with those, or give another folder"
             )
-    elif resume:
+    elif resume and not settings_file.exists():
         raise SettingsError(f"{folder} holds no run to resume; leave --resume out to start one")
     remove_leftovers(folder)
     write_text(settings_file, _json(settings.model_dump(mode="json")))
@@ -176,32 +179,6 @@ def _finish(
     )
     _remove_states(folder)
     return Run(folder, trained.model, reports)
-
-
-def evaluate_splits(
-    answers: Mapping[str, NDArray[np.floating[Any]]], corpus: Mapping[str, Corpus], fixed: float
-) -> tuple[dict[str, Any], dict[str, Report]]:
-    """Thresholds ("fixed": one number, "tuned": level -> numbers, from dev) and a report of every split under each of them.
-
-    `answers` holds each split's probabilities (n, K). Without a dev split, or for one-label sets, there are no tuned thresholds.
-    """
-    thresholds: dict[str, Any] = {"fixed": fixed}
-    if "dev" in answers and not corpus["dev"].label_set.exclusive:
-        thresholds["tuned"] = {
-            level: values.tolist() for level, values in tune(answers["dev"], corpus["dev"]).items()
-        }
-    reports = {}
-    for split, probabilities in answers.items():
-        for policy, values in thresholds.items():
-            words = f"fixed {fixed:g}" if policy == "fixed" else "per label, tuned on dev"
-            reports[f"{split} {policy}"] = evaluate_probabilities(
-                probabilities,
-                corpus[split],
-                thresholds=values,
-                policy=None if corpus[split].label_set.exclusive else words,
-                train_labels=corpus["train"].labels if "train" in corpus else None,
-            )
-    return thresholds, reports
 
 
 def training_facts(trained: Trained) -> dict[str, Any]:
