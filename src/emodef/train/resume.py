@@ -43,9 +43,7 @@ def save_state(
         (new / "progress.json").write_text(
             json.dumps({"step": step, **progress}, indent=1) + "\n", encoding="utf-8"
         )
-    for other in folder.glob("step-*"):
-        if other != state:
-            shutil.rmtree(other, ignore_errors=True)
+    _remove_others(state)
 
 
 def load_state(
@@ -136,6 +134,12 @@ def writing(place: Path) -> Iterator[None]:
         raise TrainingError(
             f"could not write to {place}: {reason}; what was saved before stands: make room and go on with --resume"
         ) from error
+
+
+def _remove_others(state: Path) -> None:
+    for other in state.parent.glob("step-*"):
+        if other != state:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _load_moments(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:
