@@ -18,7 +18,7 @@ for _variable, _value in {
     os.environ.setdefault(_variable, _value)
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,20 @@ if TYPE_CHECKING:
 def _no_user_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test sees the data it makes, not a folder that the person running it happens to have."""
     monkeypatch.delenv("EMODEF_DATA", raising=False)
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Callable[[Mapping[str, str | bytes]], Path]:
+    """Write files, path in the data folder -> content, and return the data folder."""
+
+    def write(files: Mapping[str, str | bytes]) -> Path:
+        for name, content in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return tmp_path
+
+    return write
 
 
 @pytest.fixture(scope="session")

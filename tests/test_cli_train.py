@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -16,22 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from emodef.cli.app import app
+from commands import emodef_command
 from emodef.corpora import Corpus
 from emodef.labels import LabelSet
 from emodef.runs import RunFolder
 
-README = Path(__file__).parent.parent / "README.md"
 TEXTS = ["I am so happy with the new garden", "they lied to us and it makes my blood boil"]
-
-
-def emodef_command(*arguments: object, code: int = 0, stdin: str | bytes | None = None) -> Result:
-    result = CliRunner().invoke(app, [str(a) for a in arguments], input=stdin, env={"COLUMNS": "200"})
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -410,40 +400,3 @@ def test_evaluating_a_run_leaves_torch_alone(run: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "macro average" in done.stdout
-
-
-# the README
-
-
-def test_the_readme_s_quickstart_runs(
-    tiny_bert_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Its very lines, with a tiny encoder and one epoch in place of the demo's minutes."""
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
-    tiny = f'load_recipe("demo", {{"backbone": {str(tiny_bert_dir)!r}, "epochs": 1, "setup": "none"}})'
-    changes = {
-        'load_recipe("demo")': tiny,
-        '"examples/sample"': repr(str(README.parent / "examples" / "sample")),
-        '"runs/python"': repr(str(tmp_path / "run")),
-    }
-    for before, after in changes.items():
-        assert before in code
-        code = code.replace(before, after)
-    names: dict[str, object] = {}
-    exec(code, names)
-    assert "Estimate" in capsys.readouterr().out
-    assert names["report"].texts == 140
-
-
-def test_the_readme_s_commands_exist() -> None:
-    """Every emodef command line in the README has a command and options that are there."""
-    text = README.read_text(encoding="utf-8").replace("\\\n", " ")
-    lines = [
-        line
-        for block in re.findall(r"```(?:sh|console)\n(.*?)```", text, re.S)
-        for line in block.splitlines()
-    ]
-    commands = [found[1] for line in lines if (found := re.search(r"(?:^|\| |\$ )emodef ([^|#]*)", line))]
-    assert len(commands) > 15
-    for command in commands:
-        emodef_command(*shlex.split(command.replace("...", "")), "--help")
