@@ -24,8 +24,16 @@ class DataError(EmodefError):
 
     exit_code = 3
 
-    def __init__(self, message: str, path: str | os.PathLike[str] | None = None, row: int | None = None) -> None:
-        place = "" if path is None else f"{os.fspath(path)}:{row}: " if row is not None else f"{os.fspath(path)}: "
+    def __init__(
+        self, message: str, path: str | os.PathLike[str] | None = None, row: int | None = None
+    ) -> None:
+        place = (
+            ""
+            if path is None
+            else f"{os.fspath(path)}:{row}: "
+            if row is not None
+            else f"{os.fspath(path)}: "
+        )
         super().__init__(place + message)
         self.path, self.row = path, row
 

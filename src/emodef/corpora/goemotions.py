@@ -57,7 +57,9 @@ def _read_split(path: Path, numbered: dict[str, str], reading: Reading) -> None:
         labels = [numbered[n] for n in numbers.split(",") if n in numbered]
         if len(labels) != numbers.count(",") + 1:
             last = len(numbered) - 1
-            reading.bad(path, row, f"the labels are {numbers!r}, not numbers from 0 to {last} with commas between")
+            reading.bad(
+                path, row, f"the labels are {numbers!r}, not numbers from 0 to {last} with commas between"
+            )
         elif not text:
             reading.bad(path, row, "the text is empty")
         elif not identifier:
