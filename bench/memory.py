@@ -22,7 +22,7 @@ from typing import Any
 from bench.common import about, add_options, load, save
 
 SETUPS = ("none", "cdp", "match")
-STEPS = 120
+STEPS = 200
 WANTED_MIB = 3 * 1000**3 / 2**20  # 3 GB
 
 
