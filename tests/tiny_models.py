@@ -7,11 +7,17 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from emodef.encoding import Encoder, Padded
 from emodef.labels import LabelSet
+from emodef.train.architectures import takes_segments
+from emodef.train.batches import definition_inputs
 from emodef.train.checkpoint import TrainedModel
-from emodef.train.model import Inputs, build_model
+from emodef.train.model import AuxiliaryBatch, DefinitionModel, Inputs, PrimaryBatch, build_model
+from emodef.train.sampling import mask_words
 from emodef.train.settings import TrainSettings
 from emodef.train.tokenization import TextTokenizer
 
@@ -35,6 +41,10 @@ TEXTS = [
     "the meeting is at 10:30 on Tuesday, and I am afraid nobody will help us with the old kettle again",
     "My sister's dog isn't allowed on the new sofa.",
 ]
+
+CPU = torch.device("cpu")
+PAIRS = ([0, 1, 3, 4, 5], [0, 2, 1, 3, 4], [1, 0, 1, 1, 0])  # texts, labels, is-definition
+TARGETS = torch.tensor(np.eye(5)[[0, 1, 2, 3, 4, 0]] + np.eye(5)[[1, 1, 3, 3, 0, 0]]).clamp(0, 1).float()
 
 
 def tiny_model(
@@ -90,6 +100,72 @@ def _shake(trained: TrainedModel, deviation: float) -> None:
             [model.match(_embed(trained, text), trained.embed_definitions()) for text in TEXTS]
         )
         model.match.bias.copy_(-cosines.mean((0, 1)))
+
+
+def text_inputs(made: TrainedModel, rows: list[int], extra: int = 0) -> Inputs:
+    """Texts as the model sees them, with `extra` more columns of padding than they need."""
+    encoder = made.tokenizer.encoder
+    padded = encoder.texts(encoder.tokenize(TEXTS), rows, 100)
+    return Inputs.of(_wider(padded, extra, encoder), segments=made.tokenizer.segments, device=CPU)
+
+
+def _wider(padded: Padded, columns: int, encoder: Encoder) -> Padded:
+    def pad(array: Any, value: Any) -> Any:
+        sides = (columns, 0) if encoder.left else (0, columns)
+        return np.pad(array, ((0, 0), sides), constant_values=value)
+
+    return Padded(
+        pad(padded.input_ids, encoder.pad_id),
+        pad(padded.attention_mask, 0),
+        pad(padded.segments, encoder.pad_segment),
+        pad(padded.special, True),
+    )
+
+
+def primary(made: TrainedModel, rows: list[int]) -> PrimaryBatch:
+    batch = PrimaryBatch(text_inputs(made, rows), TARGETS[rows])
+    batch.definitions, batch.order, _ = definition_inputs(
+        LABELS, made.tokenizer, made.settings.match_text, CPU
+    )
+    return batch
+
+
+def auxiliary(made: TrainedModel, rows: list[int], *tasks: str) -> AuxiliaryBatch:
+    """Pairs with some of their words masked: the same ones whichever rows are taken."""
+    encoder = made.tokenizer.encoder
+    tokens, definitions = encoder.tokenize(TEXTS), encoder.tokenize(LABELS.definitions)
+    padded = encoder.pairs(tokens, PAIRS[0], definitions, PAIRS[1], 100)
+    rng = np.random.default_rng(0)
+    masked, words = mask_words(
+        padded.input_ids, padded.special, made.tokenizer.mask_id, made.tokenizer.size, rng, 0.3
+    )
+    assert words.any(1).all()
+    ids = Padded(masked, padded.attention_mask, padded.segments, padded.special)
+    width = int(padded.attention_mask[rows].sum(1).max())
+    columns = slice(-width, None) if encoder.left else slice(0, width)
+
+    def cut(array: Any) -> Any:
+        return array[rows][:, columns]
+
+    inputs = Inputs.of(
+        Padded(cut(ids.input_ids), cut(ids.attention_mask), cut(ids.segments), cut(ids.special)),
+        segments=takes_segments(made.model.encoder),
+        device=CPU,
+    )
+    batch = AuxiliaryBatch(inputs)
+    if "cdp" in tasks:
+        batch.is_definition = torch.tensor(PAIRS[2])[rows]
+    if "mlm" in tasks:
+        batch.words, batch.answers = (
+            torch.from_numpy(cut(words)),
+            torch.from_numpy(np.ascontiguousarray(cut(padded.input_ids))),
+        )
+    return batch
+
+
+def logits_of(model: DefinitionModel, inputs: Inputs) -> Tensor:
+    with torch.no_grad():
+        return model.emotion(model.encode(inputs)[1])
 
 
 def _embed(trained: TrainedModel, text: str) -> torch.Tensor:
