@@ -118,13 +118,12 @@ def test_pairs_carry_the_answer(tiny_corpus: dict[str, Corpus], folder: Path) ->
     assert sum(s.examples for s in first) == 2 * int(corpus.labels.sum())
 
 
-def test_words_are_masked_in_positive_pairs_alone_and_afresh(
-    tiny_corpus: dict[str, Corpus], folder: Path
-) -> None:
+def test_words_are_masked_in_all_pairs_and_afresh(tiny_corpus: dict[str, Corpus], folder: Path) -> None:
     corpus = tiny_corpus["train"]
     made = batches(corpus, folder, setup="cdp+mlm", p=0.1, epochs=12)
     visits: dict[Words, list[Words]] = {}
     hidden = chosen = 0
+    masked = [0, 0]  # words in negative and in positive pairs
     for step in range(len(made)):
         one = made.make(step)
         if not isinstance(one.batch, AuxiliaryBatch):
@@ -134,13 +133,15 @@ def test_words_are_masked_in_positive_pairs_alone_and_afresh(
         assert batch.answers is not None
         assert batch.is_definition is not None
         assert one.counts["mlm"] == int(batch.words.sum())
-        assert not batch.words[batch.is_definition == 0].any()
+        masked[0] += int(batch.words[batch.is_definition == 0].sum())
+        masked[1] += int(batch.words[batch.is_definition == 1].sum())
         changed = batch.pairs.input_ids != batch.answers
         assert not changed[~batch.words].any()
         hidden, chosen = hidden + int(changed.sum()), chosen + int(batch.words.sum())
         shown = words_of(made, batch.pairs)
         for original, seen in zip(words_of(made, batch.pairs, batch.answers), shown, strict=True):
             visits.setdefault(original, []).append(seen)
+    assert 0.8 < masked[0] / masked[1] < 1.25
     assert 0.8 < hidden / chosen < 0.95  # 80% masked, 10% swapped
     again = [seen for seen in visits.values() if len(seen) > 3]
     assert again

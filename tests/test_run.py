@@ -23,9 +23,10 @@ import emodef
 from emodef.corpora import Corpus
 from emodef.errors import EmodefError, MissingExtraError, SettingsError, TrainingError
 from emodef.evaluation import Report
+from emodef.runs import evaluate_splits
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.processes import locked
-from emodef.train.run import Run, evaluate_splits, run_training
+from emodef.train.run import Run, run_training
 from emodef.train.settings import TrainSettings
 from tiny_training import EVALUATION, STEP, Blow, Job, error_of, finish, run, start
 
@@ -285,6 +286,7 @@ def test_settings_of_another_release_are_told(
     make: Callable[..., TrainSettings], tiny_corpus: Splits, tmp_path: Path
 ) -> None:
     path = tmp_path / "settings.json"
+    (tmp_path / "log.jsonl").write_text('{"step": 50}\n', encoding="utf-8")
     for content, words in (('{"colour": "red"}', "colour"), ("{", "settings.json"), ("[1]", "settings.json")):
         path.write_text(content, encoding="utf-8")
         with pytest.raises(SettingsError, match=f"not of this emodef.*{words}|{words} is not of this emodef"):
@@ -294,7 +296,7 @@ def test_settings_of_another_release_are_told(
 def test_a_setting_that_an_older_release_did_not_know_had_its_default(
     make: Callable[..., TrainSettings], tiny_corpus: Splits, tmp_path: Path
 ) -> None:
-    job = Job(make(epochs=1), tiny_corpus, tmp_path / "run", whole=True, blows=(Blow(STEP, 2),))
+    job = Job(make(epochs=1), tiny_corpus, tmp_path / "run", whole=True, blows=(Blow(STEP, 5),))
     assert run(job) == -signal.SIGKILL
     path = job.folder / "settings.json"
     content = read(path)

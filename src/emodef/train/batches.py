@@ -131,11 +131,16 @@ class StepBatches:
             batch.is_definition = torch.from_numpy(is_definition[share]).to(self.device)
             counts["cdp"] = len(chosen)
         if "mlm" in settings.tasks:
-            # Positive pairs only; masks are drawn for the whole batch, so that every process knows the global count.
-            fixed = padded.special | (is_definition == 0)[:, None]
+            # Alone, MLM has positive pairs only; beside CDP all pairs (paper, III). Masks are drawn for the whole batch, so that every
+            # process knows the global count.
             rng = np.random.default_rng([settings.seed, step, 3])
             masked, words = mask_words(
-                padded.input_ids, fixed, self.tokenizer.mask_id, self.tokenizer.size, rng, settings.mlm_rate
+                padded.input_ids,
+                padded.special,
+                self.tokenizer.mask_id,
+                self.tokenizer.size,
+                rng,
+                settings.mlm_rate,
             )
             batch.words = torch.from_numpy(words[share]).to(self.device)
             batch.answers = batch.pairs.input_ids

@@ -239,11 +239,6 @@ def _untrained(settings: TrainSettings, corpus: Corpus) -> TrainedModel:
             f"backbone {settings.backbone!r} cannot be loaded: {reason} Give a folder with a transformers checkpoint, 'minilm', or a "
             "name on the model hub, which must be reachable"
         ) from error
-    for name in ("max_length", "max_pair_length") if settings.auxiliary else ("max_length",):
-        if getattr(settings, name) > tokenizer.longest:
-            raise SettingsError(
-                f"{name} = {getattr(settings, name)}: backbone {settings.backbone!r} takes at most {tokenizer.longest} tokens"
-            )
     return TrainedModel(model, tokenizer, corpus.label_set, settings)
 
 

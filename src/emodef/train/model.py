@@ -202,6 +202,10 @@ def build_model(
         masked_words=load_masked_word_head(path, encoder) if "mlm" in tasks else None,
         match=MatchHead(labels, scale=scale, bias=bias) if "match" in tasks else None,
     )
+    if (
+        pooling == "own"
+    ):  # always a new one: a checkpoint's classifier of as many labels need not be one of these labels
+        _initialise(model.emotion)
     if dropout is not None:
         set_dropout(model, dropout)
     return model
@@ -219,9 +223,13 @@ def set_dropout(model: nn.Module, rate: float) -> None:
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:
     layer = nn.Linear(inputs, outputs)
-    nn.init.normal_(layer.weight, std=0.02)
-    nn.init.zeros_(layer.bias)
+    _initialise(layer)
     return layer
+
+
+def _initialise(layer: nn.Module) -> None:
+    nn.init.normal_(cast(nn.Linear, layer).weight, std=0.02)
+    nn.init.zeros_(cast(nn.Linear, layer).bias)
 
 
 def _final_dropout(config: object) -> float:
