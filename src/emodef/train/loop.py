@@ -27,7 +27,7 @@ from emodef.train.batches import StepBatches
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.logs import TrainingLog
 from emodef.train.model import build_model
-from emodef.train.performance import resolve_precision, tune_process
+from emodef.train.performance import resolve_precision, tuned_process
 from emodef.train.processes import Interrupted, any_process, caught_signals, global_losses, use_cpu
 from emodef.train.resume import fingerprint, load_best, load_state, save_best, save_state
 from emodef.train.settings import TrainSettings
@@ -50,6 +50,7 @@ class Trained:
     precision: str = "fp32"
 
 
+@tuned_process()
 def train(
     settings: TrainSettings,
     corpus: Mapping[str, Corpus],
@@ -66,7 +67,6 @@ def train(
     state do not fit, TrainingError for a non-finite loss or a full disk, Interrupted after Ctrl-C or SIGTERM, DataError where every
     earlier state is damaged.
     """
-    tune_process()
     train_split, dev = _splits(corpus, settings)
     accelerator = _accelerator(cpu)
     precision = resolve_precision(settings.precision, accelerator.device)
