@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -30,6 +32,16 @@ def tune_process() -> None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(_M_TOP_PAD, 64 << 20)
+
+
+@contextmanager
+def tuned_process() -> Iterator[None]:
+    """`tune_process` for a while: afterwards the caller's arithmetic knows denormals again."""
+    tune_process()
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def resolve_precision(wanted: str, device: torch.device) -> str:
