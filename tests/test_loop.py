@@ -68,9 +68,6 @@ def losses(folder: Path) -> dict[str, list[float]]:
     return found
 
 
-EPOCHS = {"cdp+mlm": 40}  # the masked words have most of the gradient at first
-
-
 @pytest.mark.parametrize("setup", SETUPS)
 def test_every_tasks_loss_falls(
     make: Callable[..., TrainSettings], tiny_corpus: Splits, tmp_path: Path, setup: str
@@ -78,17 +75,14 @@ def test_every_tasks_loss_falls(
     # Nearly all of one label: whether a definition is right can then be told from the definition, to begin with.
     common = np.flatnonzero(tiny_corpus["train"].labels[:, 0])
     corpus = {"train": tiny_corpus["train"].take(np.resize(common, 80))}
-    settings = make(
-        setup=setup, pooling="mean", p=0.2, epochs=24, batch_size=8, learning_rate=3e-3, dropout=0.0
-    )
-    train_and_save(settings, corpus, tmp_path)
+    size: dict[str, Any] = {"epochs": 24, "batch_size": 8, "learning_rate": 3e-3}
+    if setup == "cdp+mlm":  # the masked words' gradients are the larger, and in small batches mostly noise
+        size = {"epochs": 80, "batch_size": 32, "learning_rate": 1e-2}
+    train_and_save(make(setup=setup, pooling="mean", p=0.2, dropout=0.0, **size), corpus, tmp_path)
     found = losses(tmp_path)
-    assert set(found) == {"emotion", *settings.tasks}
+    assert set(found) == {"emotion", *setup.split("+")} - {"none"}
     for task, values in found.items():
-        first, last = np.mean(values[:8]), np.mean(values[-8:])
-        # Beside so small a model's masked words, whose gradients are ten times as large, definitions take far longer.
-        slow = task == "cdp" and "mlm" in settings.tasks
-        assert last < (first if slow else 0.7 * first), task
+        assert np.mean(values[-8:]) < 0.8 * np.mean(values[:8]), task
 
 
 def test_the_labels_of_unseen_texts_are_found(

@@ -20,7 +20,7 @@ from typing import Any
 
 from emodef.corpora import Corpus
 
-TIMEOUT = 900.0  # seconds; a process that has not ended by then is killed, and the test fails
+TIMEOUT = 300.0  # seconds; a process that has not ended by then is killed, and the test fails
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["emodef.train.run", "tiny_training"])
 
