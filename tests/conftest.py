@@ -74,6 +74,14 @@ def each_backbone(request: pytest.FixtureRequest, tiny_backbone: Callable[..., P
 
 
 @pytest.fixture(scope="session")
+def tiny_light(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a light model of five labels, made without torch (see `tiny_light.py`); read-only, copy it to change it."""
+    from tiny_light import build_tiny_light
+
+    return build_tiny_light(tmp_path_factory.mktemp("light"))
+
+
+@pytest.fixture(scope="session")
 def tiny_bert_dir(tiny_backbone: Callable[..., Path]) -> Path:
     """Folder of a tiny uncased BERT with its own pooler and masked-word head; read-only."""
     return tiny_backbone("bert")
