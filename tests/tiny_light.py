@@ -45,7 +45,22 @@ WORDS = {  # label -> words that speak for it
     "curiosity": ("why", "wonder", "how"),
     "neutral": ("meeting", "chairs", "platform"),
 }
-PLAIN = "a i am so the is in it and you this that what of to me my not at on for we was . , ! ? '".split()
+PLAIN = (
+    *"abcdefghijklmnopqrstuvwxyz",
+    "am",
+    "so",
+    "the",
+    "is",
+    "in",
+    "it",
+    "and",
+    "you",
+    "this",
+    "that",
+    "of",
+    "to",
+    *".,!?'",
+)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 SUM = 6.0  # what one telling word among a few adds, before the sigmoid
 
@@ -103,7 +118,7 @@ def _graph(tokenizer: Tokenizer, labels: LabelSet) -> onnx.ModelProto:
     head = np.zeros((len(labels) + width, len(labels)), dtype=np.float32)
     head[: len(labels)] = np.eye(len(labels)) * SUM * 4
     head[len(labels) :] = draw.normal(size=(width, len(labels))) * 0.2
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "vectors": vectors,
         "head": head,
         "bias": np.full(len(labels), -3.0, dtype=np.float32),
