@@ -1,0 +1,289 @@
+"""Checkpoint -> light model: graph, int8, checks, thresholds and calibration, written in one piece. Imports torch, onnx, onnxruntime.
+
+Thresholds and calibration are fitted on the dev output of the very file that is written. Nothing is written unless
+every check of `parity` passes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from emodef import calibration
+from emodef.corpora import Corpus
+from emodef.errors import DataError, SettingsError
+from emodef.pairs import Pairs
+from emodef.predictor.model_file import (
+    CARD,
+    INFO,
+    MODEL,
+    TOKENIZER,
+    Encoding,
+    MatchInfo,
+    ModelInfo,
+)
+from emodef.runs import DataChoice, RunFolder, evaluate_splits, model_folder
+from emodef.train import parity
+from emodef.train.checkpoint import TrainedModel, replaced_directory
+from emodef.train.onnx_graph import export_graph, graph_inputs, needs_segments
+from emodef.train.versions import versions
+
+PRECISIONS = ("int8", "fp32")
+WINDOW = 128  # tokens; texts longer than this are read in windows
+CALIBRATION_TEXTS = (
+    512  # of train, whose activations set the int8 ranges; as many pairs with a definition head
+)
+Progress = Callable[[str, int, int], None]  # what, how many are done, of how many
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A light model that was written: where, how large its graph is in bytes, and what was measured."""
+
+    folder: Path
+    size: int
+    parity: parity.Parity
+    info: ModelInfo
+
+
+def load_source(
+    path: str | os.PathLike[str],
+    *,
+    data: str | None = None,
+    choice: DataChoice | None = None,
+) -> tuple[TrainedModel, dict[str, Corpus]]:
+    """The model of a run's folder, or of its own, and the corpus it was trained on.
+
+    data, choice: another corpus, and how it is read; needed for a model's own folder, which does not know its corpus.
+    Raises DataError where model or corpus are missing or do not fit together, SettingsError where `data` is needed.
+    """
+    folder = model_folder(path)
+    run = Path(path)
+    if data is None:
+        if not (run / "settings.json").exists():
+            raise SettingsError(
+                f"{run} is a model without its run: name the corpus it was trained on (--data), or give the run's folder"
+            )
+        data_dir = None if choice is None else choice.data_dir
+        corpus = RunFolder.open(run).corpus(data_dir)
+        trained = TrainedModel.load(folder)
+    else:
+        trained = TrainedModel.load(folder)
+        corpus = (choice or DataChoice()).load(data, trained.label_set)
+    source = data or str(run)
+    if "dev" not in corpus:
+        raise DataError(
+            "no dev split, and an export is checked on it; name one, or set texts aside with --dev-share",
+            source,
+        )
+    if corpus["dev"].label_set.names != trained.label_set.names:
+        raise DataError("its labels are not the model's; name the corpus it was trained on", source)
+    return trained, corpus
+
+
+def export(
+    trained: TrainedModel,
+    corpus: Mapping[str, Corpus],
+    out: str | os.PathLike[str],
+    *,
+    precision: str = "int8",
+    name: str | None = None,
+    card: Callable[[ModelInfo], str] | None = None,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write the light model of `trained` into the folder `out`, replacing a light model that stands there.
+
+    corpus: split -> Corpus; "dev" for checks, thresholds and calibration, "train" for the int8 ranges ("dev" where there
+    is none). name: of the model, for its card. card: makes README.md, by default `short_card`. Raises SettingsError for an
+    unknown precision or a folder of something else, TrainingError where a check fails; nothing is written then.
+    """
+    if precision not in PRECISIONS:
+        raise SettingsError(f"precision = {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    check_free(out)
+    dev = corpus["dev"]
+    tell = progress or (lambda what, done, total: None)
+    tell("graph", 0, 1)
+    graph = export_graph(trained)
+    tell("graph", 1, 1)
+    pairs = parity.dev_pairs(dev) if trained.model.definition is not None else _no_pairs()
+    float_graph = parity.Graph(graph, trained.tokenizer)
+    tell("against torch", 0, 1)
+    checks = parity.against_torch(float_graph, trained, dev, pairs)
+    tell("against torch", 1, 1)
+    remedy = "The checkpoint itself can be used (emodef.train.TrainedModel)"
+    parity.Parity(len(dev), len(pairs), tuple(checks)).require(remedy)
+    probabilities = float_graph.probabilities(dev.texts, _counted(tell, "fp32 on dev", len(dev)))
+    final = float_graph
+    if precision == "int8":
+        remedy = "Export with --precision fp32, or look at how the checkpoint was trained"
+        graph = _quantized(graph, trained, corpus.get("train", dev), tell)
+        final = parity.Graph(graph, trained.tokenizer)
+        small = final.probabilities(dev.texts, _counted(tell, "int8 on dev", len(dev)))
+        checks += parity.against_float(small, probabilities, dev, trained.settings.threshold)
+        probabilities = small
+        if len(pairs):
+            scores = [
+                each.definition_scores(
+                    dev.texts,
+                    dev.label_set.definitions,
+                    pairs,
+                    _counted(tell, f"{kind} on pairs", len(pairs)),
+                )
+                for kind, each in (("int8", final), ("fp32", float_graph))
+            ]
+            checks.append(parity.definition_check(scores[0], scores[1], pairs))
+    checks.append(parity.neighbours(final, dev.texts))
+    found = parity.Parity(len(dev), len(pairs), tuple(checks))
+    found.require(remedy)
+    info = _info(trained, corpus, probabilities, found, precision, name)
+    with replaced_directory(out) as folder:
+        onnx.save(graph, folder / MODEL)
+        (folder / TOKENIZER).write_text(trained.tokenizer.encoder.tokenizer.to_str(), encoding="utf-8")
+        info.write(folder)
+        (folder / CARD).write_text((card or short_card)(info), encoding="utf-8")
+        size = (folder / MODEL).stat().st_size
+    return Exported(Path(out), size, found, info)
+
+
+def short_card(info: ModelInfo) -> str:
+    """README.md of a light model: what it is, and how to use it."""
+    about, labels = info.about, info.label_set
+    dev = about["dev"]
+    rows = [
+        f"| {policy} | {100 * found['macro_f1']:.1f} | {100 * found['micro_f1']:.1f} |"
+        for policy, found in dev.items()
+        if isinstance(found, Mapping)
+    ]
+    return "\n".join(
+        [
+            f"# {about['name']}",
+            "",
+            f"A light emotion model for English text ({about['precision']}), exported with emodef "
+            f"{about['versions']['emodef']}. Label set `{labels.name}`, {len(labels)} labels; scores of the {info.scores} head.",
+            "",
+            "```",
+            'emodef predict --model FOLDER "What a lovely surprise!"',
+            "```",
+            "",
+            f"On the {dev['texts']:,} dev texts, where its thresholds were tuned:",
+            "",
+            "| thresholds | macro-F1 | micro-F1 |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def check_free(out: str | os.PathLike[str]) -> None:
+    """Raise SettingsError where `out` holds anything but a light model, which may be replaced."""
+    folder = Path(out)
+    if folder.is_dir() and not (folder / INFO).exists() and any(folder.iterdir()):
+        raise SettingsError(f"{folder} holds something else than a light model; give another folder (--out)")
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"{folder} is a file; give a folder (--out)")
+
+
+def calibration_batches(trained: TrainedModel, corpus: Corpus) -> list[dict[str, NDArray[np.int64]]]:
+    """A sample of a corpus's texts, and of its pairs for a definition head, as batches of the graph's inputs."""
+    encoder, longest, segments = (
+        trained.tokenizer.encoder,
+        trained.tokenizer.longest,
+        needs_segments(trained),
+    )
+    few = corpus.take(parity.sample(len(corpus), CALIBRATION_TEXTS))
+    tokens = encoder.tokenize(few.texts)
+    padded = [encoder.texts(tokens, rows, longest) for rows in _groups(tokens.lengths)]
+    if trained.model.definition is not None:
+        definitions = encoder.tokenize(corpus.label_set.definitions)
+        pairs = parity.dev_pairs(few)
+        lengths = tokens.lengths[pairs.text] + definitions.lengths[pairs.label]
+        padded += [
+            encoder.pairs(tokens, pairs.text[rows], definitions, pairs.label[rows], longest)
+            for rows in _groups(lengths)
+        ]
+    return [graph_inputs(each, segments) for each in padded]
+
+
+def _quantized(
+    graph: onnx.ModelProto, trained: TrainedModel, corpus: Corpus, tell: Progress
+) -> onnx.ModelProto:
+    from emodef.train.quantization import quantize
+
+    tell("int8", 0, 1)
+    small = quantize(graph, calibration_batches(trained, corpus))
+    tell("int8", 1, 1)
+    return small
+
+
+def _info(
+    trained: TrainedModel,
+    corpus: Mapping[str, Corpus],
+    probabilities: NDArray[np.float32],
+    found: parity.Parity,
+    precision: str,
+    name: str | None,
+) -> ModelInfo:
+    """model.json's content, thresholds and calibration fitted on the file's own dev output."""
+    dev, settings, match = corpus["dev"], trained.settings, trained.model.match
+    encoder, longest = trained.tokenizer.encoder, trained.tokenizer.longest
+    fixed = float(trained.thresholds.get("fixed", settings.threshold))
+    thresholds, reports = evaluate_splits({"dev": probabilities}, {"dev": dev}, fixed)
+    curves = calibration.fit(dev.labels, probabilities) if len(dev) >= calibration.FOLDS else None
+    summary = {
+        policy.removeprefix("dev "): {
+            metric: report.summary[metric].value for metric in ("macro_f1", "micro_f1")
+        }
+        for policy, report in reports.items()
+    }
+    return ModelInfo(
+        label_set=trained.label_set,
+        scores=settings.scores,
+        thresholds=thresholds,
+        calibration=curves,
+        encoding=Encoding(encoder.pad_id, encoder.left, encoder.pad_segment, longest, min(WINDOW, longest)),
+        match=None
+        if match is None
+        else MatchInfo(
+            settings.match_text, float(match.log_scale.detach().exp()), tuple(match.bias.tolist())
+        ),
+        definition_head=trained.model.definition is not None,
+        about={
+            "name": name
+            or f"{Path(settings.backbone).name} + {settings.setup} on {Path(settings.corpus).name}",
+            "precision": precision,
+            "settings": settings.model_dump(mode="json"),
+            "versions": versions(),
+            "corpus": Path(settings.corpus).name,
+            "dev": {"texts": len(dev), **summary},
+            "parity": found.to_dict(),
+        },
+    )
+
+
+def _counted(tell: Progress, what: str, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        tell(what, done, total)
+
+    tell(what, 0, total)
+    return advance
+
+
+def _groups(lengths: NDArray[np.int64], size: int = 16) -> list[NDArray[np.int64]]:
+    order = np.argsort(lengths, kind="stable")
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _no_pairs() -> Pairs:
+    nothing = np.zeros(0, dtype=np.int64)
+    return Pairs(nothing, nothing, nothing)
