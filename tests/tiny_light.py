@@ -14,8 +14,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from emodef.calibration import Calibration
 from emodef.labels import LabelSet
-from emodef.predictor.model_file import CalibrationInfo, Encoding, MatchInfo, ModelInfo
+from emodef.predictor.model_file import Encoding, MatchInfo, ModelInfo
 
 LABELS = LabelSet.from_dict(
     {
@@ -79,7 +80,7 @@ def build_tiny_light(folder: Path, labels: LabelSet = LABELS, **changes: Any) ->
         "encoding": Encoding(pad_id=0, longest=64, window=32),
         "thresholds": {"fixed": 0.3, "tuned": tuned},
         "scores": "match",
-        "calibration": CalibrationInfo((0.5,) * len(labels), (-0.25,) * len(labels), 100, 0.08, 0.03),
+        "calibration": Calibration((0.5,) * len(labels), (-0.25,) * len(labels), 100, 0.08, 0.03),
         "match": MatchInfo("{name}: {definition}", 1.0, (0.0,) * len(labels)),
         "definition_head": True,
         "about": {"name": "tiny", "precision": "fp32"},

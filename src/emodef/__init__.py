@@ -9,15 +9,28 @@ if TYPE_CHECKING:
     from emodef.errors import EmodefError
     from emodef.evaluation import Report, evaluate
     from emodef.labels import LabelSet
+    from emodef.predictor import Prediction, Predictor
 
 __version__ = "0.1.0"
-__all__ = ["Corpus", "EmodefError", "LabelSet", "Report", "__version__", "evaluate", "load_corpus"]
+__all__ = [
+    "Corpus",
+    "EmodefError",
+    "LabelSet",
+    "Prediction",
+    "Predictor",
+    "Report",
+    "__version__",
+    "evaluate",
+    "load_corpus",
+]
 
 # public name -> its module, imported when the name is first asked for: `import emodef` stays instant
 _PUBLIC = {
     "Corpus": "emodef.corpora",
     "EmodefError": "emodef.errors",
     "LabelSet": "emodef.labels",
+    "Prediction": "emodef.predictor",
+    "Predictor": "emodef.predictor",
     "Report": "emodef.evaluation",
     "evaluate": "emodef.evaluation",
     "load_corpus": "emodef.corpora",

@@ -1,4 +1,4 @@
-"""model.json of a light model's directory: read, checked, written. Imports labels, errors, atomic."""
+"""model.json of a light model's directory: read, checked, written. Imports calibration, labels, errors, atomic."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emodef.atomic import write_text
+from emodef.calibration import Calibration
 from emodef.errors import DataError
 from emodef.labels import LabelSet
 
@@ -33,20 +34,6 @@ class Encoding:
     pad_segment: int = 0
     longest: int = 512
     window: int = 128
-
-
-@dataclass(frozen=True)
-class CalibrationInfo:
-    """Per-label calibration p' = sigmoid(slope * logit(p) + intercept), fitted on `texts` texts of dev.
-
-    error_before, error_after: mean calibration error over the labels, cross-validated inside dev.
-    """
-
-    slope: tuple[float, ...]
-    intercept: tuple[float, ...]
-    texts: int
-    error_before: float
-    error_after: float
 
 
 @dataclass(frozen=True)
@@ -73,7 +60,7 @@ class ModelInfo:
     encoding: Encoding
     thresholds: Mapping[str, Any] = field(default_factory=lambda: {"fixed": 0.3})
     scores: str = "emotion"
-    calibration: CalibrationInfo | None = None
+    calibration: Calibration | None = None
     match: MatchInfo | None = None
     definition_head: bool = False
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -137,7 +124,7 @@ class ModelInfo:
         given = {key: value for key, value in d.items() if key != "format"}
         if not isinstance(given.get("thresholds", {}), Mapping):
             raise DataError("thresholds is not an object")
-        for key, kind in (("encoding", Encoding), ("calibration", CalibrationInfo), ("match", MatchInfo)):
+        for key, kind in (("encoding", Encoding), ("calibration", Calibration), ("match", MatchInfo)):
             if given.get(key) is not None:
                 given[key] = _build(key, kind, given[key])
         if isinstance(given.get("label_set"), Mapping):

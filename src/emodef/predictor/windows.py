@@ -1,0 +1,75 @@
+"""Long texts in overlapping windows of tokens, and what the windows say together. Imports numpy and encoding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emodef.encoding import Indices, Tokens
+
+OVERLAP = 0.25  # of a window, at least, with the next
+
+
+@dataclass(frozen=True)
+class Windows:
+    """n texts as m windows, in order: a text that is short enough is one window, itself.
+
+    tokens: of the windows, a row a window. counts: windows of each text, (n,). starts: the token of its text at which each
+    window begins, (m,). lengths: tokens of each text, (n,).
+    """
+
+    tokens: Tokens
+    counts: Indices
+    starts: Indices
+    lengths: Indices
+
+    @property
+    def first(self) -> Indices:
+        """Each text's first window, (n,)."""
+        return np.cumsum(self.counts) - self.counts
+
+    def texts_begun(self, chosen: Indices) -> Indices:
+        """Of some windows, those that are their texts' first: which texts."""
+        if len(self.counts) == len(self.tokens):
+            return chosen
+        owner = np.repeat(np.arange(len(self.counts)), self.counts)[chosen]
+        begun: Indices = owner[self.starts[chosen] == 0]
+        return begun
+
+    def mean(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of the windows (m, ...) -> mean of each text's (n, ...).
+
+        All windows of a text have the same length, so that this is their mean weighted by length.
+        """
+        if len(self.counts) == len(values):
+            return values
+        counts = self.counts.reshape(-1, *[1] * (values.ndim - 1))
+        mean: NDArray[Any] = np.add.reduceat(values, self.first, axis=0) / counts.astype(values.dtype)
+        return mean
+
+
+def cut(tokens: Tokens, room: int) -> Windows:
+    """Cut every text of more than `room` tokens into windows of `room` tokens.
+
+    They are spread evenly from the text's first token to its last, as few as leave each a quarter or more of its length in
+    common with the next.
+    """
+    lengths = tokens.lengths
+    counts = np.ones(len(tokens), dtype=np.int64)
+    long = np.flatnonzero(lengths > room)
+    if not len(long):
+        return Windows(tokens, counts, np.zeros(len(tokens), dtype=np.int64), lengths)
+    step = room - int(np.ceil(room * OVERLAP))
+    counts[long] += -(-(lengths[long] - room) // step)
+    owner = np.repeat(np.arange(len(tokens)), counts)
+    number = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = number * (lengths[owner] - room) // np.maximum(counts[owner] - 1, 1)
+    starts[counts[owner] == 1] = 0
+    sizes = np.minimum(lengths[owner], room)
+    offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    source = np.repeat(tokens.offsets[owner] + starts - offsets[:-1], sizes) + np.arange(offsets[-1])
+    return Windows(Tokens(tokens.flat[source], offsets), counts, starts, lengths)
