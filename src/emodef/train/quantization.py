@@ -1,10 +1,10 @@
-"""A fused fp32 ONNX graph made light: int8 products with fixed activation scales, int8 word tables, quick layer norms. Imports onnx, onnxruntime.
+"""A fused fp32 ONNX graph made light: int8 products with fixed scales, int8 word tables, quick layer norms. Imports onnx, onnxruntime.
 
 Three choices, measured in docs/speed.md:
-- Activation scales are *fixed* at export from sample texts (static quantisation), so that a text's scores cannot depend on its batch neighbours, as
-  they do where a scale is taken from the whole batch (dynamic quantisation). Weights have a scale per output column.
-- Weights use 7 of their 8 bits. Products of unsigned activations and signed weights are summed in pairs in 16 bits on CPUs without VNNI, and with all
-  8 bits two large ones saturate; with 7 (2 · 255 · 63 < 2^15) they cannot, and the file gives the same scores everywhere.
+- Activation scales are *fixed* at export from sample texts (static quantisation), so that a text's scores cannot depend on its
+  batch neighbours, as they do where a scale is taken from the whole batch (dynamic quantisation). Weights have a scale per column.
+- Weights use 7 of their 8 bits. CPUs without VNNI sum pairs of unsigned × signed products in 16 bits, where two large ones with all
+  8 bits saturate; with 7 (2 · 255 · 63 < 2^15) they cannot, and the file gives the same scores everywhere.
 - onnxruntime's SkipLayerNormalization is several times slower than Add and LayerNormalization, which do the same; so it is taken apart.
 """
 
@@ -22,8 +22,10 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 Feeds = Mapping[str, NDArray[np.int64]]
 
 WEIGHT_BITS = 7
-COVERAGE = 0.9999  # share of activation values inside the range that 8 bits stand for; the few beyond are clipped
-SMALLEST = 64  # a product with fewer rows or columns of weights (a head) stays in fp32: it costs nothing and decides much
+COVERAGE = (
+    0.9999  # share of activation values inside the range that 8 bits stand for; the few beyond are clipped
+)
+TABLE = 128  # rows from which on a table of token vectors is worth int8
 FUSED = "com.microsoft"
 BINS = 4096
 
@@ -33,14 +35,15 @@ def quantize(
 ) -> onnx.ModelProto:
     """The int8 counterpart of a fused fp32 graph.
 
-    batches: the graph's inputs for sample texts (never dev's or test's), run once or twice in fp32 to find each activation's range; padding is left out.
-    bits: of the weights. coverage: share of the activations inside their range.
+    batches: the graph's inputs for sample texts (never dev's or test's), run in fp32 to find each activation's range; padding is
+    left out. bits: of the weights. coverage: share of the activations inside their range.
     """
     graph = Graph.of(plain_norms(model))
     products = [node for node in graph.nodes if _is_product(node, graph.constants)]
     ranges = activation_ranges(graph.model(), sorted({node.input[0] for node in products}), batches, coverage)
     for node in products:
-        graph.replace(node, _quantized_product(graph, node, ranges, bits))
+        if node.input[0] in ranges:
+            graph.replace(node, _quantized_product(graph, node, ranges, bits))
     for node in list(graph.nodes):
         if node.op_type == "EmbedLayerNormalization":
             graph.replace(node, _plain_embedding(graph, node))
@@ -54,9 +57,9 @@ def plain_norms(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same graph with every SkipLayerNormalization as Add and LayerNormalization."""
     graph = Graph.of(model)
     for node in list(graph.nodes):
-        if node.op_type == "SkipLayerNormalization" and not any(node.output[1:]):
+        if node.op_type == "SkipLayerNormalization" and not any(node.output[1:3]):
             epsilon = _attribute(node, "epsilon", 1e-5)
-            total, made = f"{node.output[0]}_sum", []
+            total, made = node.output[3] if len(node.output) > 3 else f"{node.output[0]}_sum", []
             first = node.input[0]
             if len(node.input) > 4 and node.input[4]:
                 first = f"{node.output[0]}_biased"
@@ -64,7 +67,11 @@ def plain_norms(model: onnx.ModelProto) -> onnx.ModelProto:
             made += [
                 helper.make_node("Add", [first, node.input[1]], [total]),
                 helper.make_node(
-                    "LayerNormalization", [total, *node.input[2:4]], [node.output[0]], axis=-1, epsilon=epsilon
+                    "LayerNormalization",
+                    [total, *node.input[2:4]],
+                    [node.output[0]],
+                    axis=-1,
+                    epsilon=epsilon,
                 ),
             ]
             graph.replace(node, made)
@@ -147,22 +154,27 @@ class Range:
 def activation_ranges(
     model: onnx.ModelProto, names: Sequence[str], batches: Sequence[Feeds], coverage: float
 ) -> dict[str, Range]:
-    """The range of each named activation (…, length, width) over the real tokens of `batches`."""
+    """The range of each named activation over the real tokens of `batches`.
+
+    Only of those with three axes, (batch, length, width): products of pooled vectors (heads) cost nothing and decide much.
+    """
     session = _session_with(model, names)
-    low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    low: dict[str, float] = {}
+    high: dict[str, float] = {}
     for name, values in _activations(session, names, batches):
-        low[name], high[name] = min(low[name], float(values.min())), max(high[name], float(values.max()))
+        low[name] = min(low.get(name, 0.0), float(values.min()))
+        high[name] = max(high.get(name, 0.0), float(values.max()))
     if coverage >= 1:
-        return {name: Range(low[name], high[name]) for name in names}
-    counts = {name: np.zeros(BINS, dtype=np.int64) for name in names}
+        return {name: Range(low[name], high[name]) for name in low}
+    counts = {name: np.zeros(BINS, dtype=np.int64) for name in low}
     for name, values in _activations(session, names, batches):
         counts[name] += np.histogram(values, BINS, (low[name], high[name] + 1e-12))[0]
     found = {}
-    for name in names:
-        reached = np.cumsum(counts[name]) / counts[name].sum()
+    for name, count in counts.items():
+        reached = np.cumsum(count) / count.sum()
         edges = np.linspace(low[name], high[name], BINS + 1)
-        lowest = edges[np.searchsorted(reached, 1 - coverage, side="right")]
-        highest = edges[min(np.searchsorted(reached, coverage) + 1, BINS)]
+        lowest = edges[int(np.searchsorted(reached, 1 - coverage, side="right"))]
+        highest = edges[min(int(np.searchsorted(reached, coverage)) + 1, BINS)]
         found[name] = Range(min(float(lowest), 0.0), max(float(highest), 0.0))
     return found
 
@@ -175,7 +187,9 @@ def _session_with(model: onnx.ModelProto, names: Sequence[str]) -> onnxruntime.I
     probe.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def _activations(
@@ -184,20 +198,24 @@ def _activations(
     for feeds in batches:
         real = feeds["attention_mask"].astype(bool)
         for name, values in zip(names, session.run(list(names), dict(feeds)), strict=True):
-            # What is not (batch, length, width), as one architecture's transposed activations, is taken whole.
-            yield name, values[real] if values.shape[:2] == real.shape else values
+            if values.ndim == 3:  # of an architecture that has the length first, padding is taken along
+                yield name, values[real] if values.shape[:2] == real.shape else values
 
 
 def _is_product(node: NodeProto, constants: Mapping[str, NDArray]) -> bool:
-    """A product with constant weights large enough to be worth int8."""
     if node.op_type not in ("MatMul", "Attention") or node.input[0] in constants:
         return False
     weights = constants.get(node.input[1])
-    return weights is not None and weights.ndim == 2 and min(weights.shape) >= SMALLEST
+    return weights is not None and weights.ndim == 2
 
 
 def _is_table(constant: NDArray | None) -> bool:
-    return constant is not None and constant.dtype == np.float32 and constant.ndim == 2 and len(constant) > 1000
+    return (
+        constant is not None
+        and constant.dtype == np.float32
+        and constant.ndim == 2
+        and len(constant) >= TABLE
+    )
 
 
 def _quantized_product(
@@ -213,8 +231,9 @@ def _quantized_product(
         made.append(helper.make_node("QuantizeLinear", [values, scale, zero], [quantized]))
     table, column_scales = f"{weights}_int8", f"{weights}_scale"
     if table not in graph.constants:
-        graph.constant(table, (rows := _by_column(graph.constants[weights], bits))[0])
-        graph.constant(column_scales, rows[1])
+        columns, scales = _by_column(graph.constants[weights], bits)
+        graph.constant(table, columns)
+        graph.constant(column_scales, scales)
     if node.op_type == "MatMul":
         inputs = [quantized, table, scale, column_scales, zero]
         made.append(helper.make_node("MatMulIntegerToFloat", inputs, list(node.output), domain=FUSED))
@@ -288,14 +307,14 @@ def _plain_embedding(graph: Graph, node: NodeProto) -> list[NodeProto]:
 
 
 def _reaches_input(graph: Graph, name: str) -> bool:
-    """Does a value come from the graph's token_type_ids?"""
-    while True:
-        if name == "token_type_ids":
-            return True
-        node = next((n for n in graph.nodes if name in n.output), None)
-        if node is None or node.op_type != "Cast":
-            return False
-        name = node.input[0]
+    """Does a value depend on the graph's token_type_ids?"""
+    made_by = {output: node for node in graph.nodes for output in node.output}
+    todo, seen = [name], set()
+    while todo:
+        if (name := todo.pop()) not in seen:
+            seen.add(name)
+            todo.extend(made_by[name].input if name in made_by else ())
+    return "token_type_ids" in seen
 
 
 def _attribute(node: NodeProto, name: str, default: float) -> float:
