@@ -5,26 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from emodef.encoding import Encoder, Indices, Padded, Tokens, check_texts
+from emodef.encoding import Encoder, Indices, Padded, Tokens
 from emodef.errors import DataError, SettingsError
 from emodef.labels import LabelSet
 from emodef.predictor.decisions import Threshold, choose, coarsen, labels_of, resolve_thresholds
 from emodef.predictor.engine import Block, block_slices, compute
+from emodef.predictor.inputs import Texts, listed
 from emodef.predictor.model_file import AGAIN, MODEL, TOKENIZER, ModelInfo, find
 from emodef.predictor.prediction import Label, Part, Prediction
 from emodef.predictor.session import DEFINITION, EMBEDDING, PROBABILITIES, Graph, usable_cores
 from emodef.predictor.windows import cut
 
+if TYPE_CHECKING:
+    from emodef.predictor.explain import Explanation
+
 SHIPPED = Path(__file__).parent.parent / "pretrained"
 LEAST_ROOM = 8  # tokens that a definition must leave for the text
 
-Texts = str | Iterable[str]
 Progress = Callable[[int], None]
 
 
@@ -133,7 +136,7 @@ class Predictor:
         thresholds = resolve_thresholds(threshold, level, self.info)
         names = labels_of(level, self.info).names
         self._shown(np.zeros((0, len(self.label_set)), dtype=np.float32), calibrated, level)  # fails early
-        given = _listed(texts)
+        given = listed(texts)
         raw, tokens, windows, parts = self.score(given, parts=True, progress=progress)
         chosen = choose(coarsen(raw, level, self.info), thresholds, at_least_one)
         shown = self._shown(raw, calibrated, level)
@@ -163,11 +166,11 @@ class Predictor:
         texts just begun.
         """
         self._shown(np.zeros((0, len(self.label_set)), dtype=np.float32), calibrated, level)  # fails early
-        return self._shown(self.score(_listed(texts), progress=progress).values, calibrated, level)
+        return self._shown(self.score(listed(texts), progress=progress).values, calibrated, level)
 
     def embed(self, texts: Texts, *, progress: Progress | None = None) -> NDArray[np.float32]:
         """Embeddings float32 (n, H): the mean of a text's token vectors, not normalised; (1, H) for one text."""
-        return self.score(_listed(texts), output=EMBEDDING, progress=progress).values
+        return self.score(listed(texts), output=EMBEDDING, progress=progress).values
 
     def definition_proba(
         self, texts: Sequence[str], definitions: Sequence[str], *, progress: Progress | None = None
@@ -179,7 +182,7 @@ class Predictor:
         """
         if not self.info.definition_head:
             raise DataError("this model has no definition head; train one with the setup cdp and export it")
-        first, second = _listed(texts), _listed(definitions)
+        first, second = listed(texts), listed(definitions)
         if len(first) != len(second):
             raise DataError(f"{len(first)} texts and {len(second)} definitions; give one for each text")
         out = np.zeros(len(first), dtype=np.float32)
@@ -227,6 +230,46 @@ class Predictor:
             return self.encoder.pairs(windows.tokens, chosen, definitions, owner[chosen], encoding.longest)
 
         return Block(first, windows, pad, overhead + longest)
+
+    @overload
+    def explain(  # type: ignore[overload-overlap]
+        self,
+        texts: str,
+        *,
+        labels: str | Sequence[str] | None = None,
+        level: str | None = None,
+        threshold: Threshold = None,
+    ) -> Explanation: ...
+
+    @overload
+    def explain(
+        self,
+        texts: Iterable[str],
+        *,
+        labels: str | Sequence[str] | None = None,
+        level: str | None = None,
+        threshold: Threshold = None,
+    ) -> list[Explanation]: ...
+
+    def explain(
+        self,
+        texts: Texts,
+        *,
+        labels: str | Sequence[str] | None = None,
+        level: str | None = None,
+        threshold: Threshold = None,
+    ) -> Explanation | list[Explanation]:
+        """Which words carry the labels of one text, or of each of several: its probability with all words less without one.
+
+        labels: those to explain; by default those predicted, or where none is, the likeliest. level, threshold: as for
+        `predict`. A text costs about as much as one text a word; of more than 400 words, neighbours are left out together,
+        and the explanation says so (`together`). Raises what `predict` raises, and LabelSetError for an unknown label.
+        """
+        from emodef.predictor.explain import explain
+
+        chosen = [labels] if isinstance(labels, str) else labels
+        found = explain(self, listed(texts), labels=chosen, level=level, threshold=threshold)
+        return found[0] if isinstance(texts, str) else found
 
     def score(
         self,
@@ -297,25 +340,6 @@ class Predictor:
             Part(offsets[first][0], offsets[last][1], dict(zip(names, values, strict=True)))
             for first, last, values in zip(starts.tolist(), ends.tolist(), scores.tolist(), strict=True)
         )
-
-
-def _listed(texts: Texts) -> list[str]:
-    """Whatever was given as a list of texts, each of them checked."""
-    if isinstance(texts, str):
-        listed = [texts]
-    elif isinstance(texts, (bytes, bytearray, memoryview)):
-        raise DataError("bytes where text is expected: decode them first, as in data.decode('utf-8')")
-    else:
-        try:
-            listed = texts.tolist() if isinstance(texts, np.ndarray) else list(texts)
-        except TypeError:
-            raise DataError(
-                f"{type(texts).__name__} where texts are expected: give a text or a list of texts"
-            ) from None
-        if not isinstance(listed, list):  # an array of no dimension
-            listed = [listed]
-    check_texts(listed)
-    return listed
 
 
 def _check_outputs(graph: Graph, info: ModelInfo) -> None:
