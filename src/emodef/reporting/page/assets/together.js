@@ -1,0 +1,134 @@
+// Which labels come together: a table of coloured squares, read with the pointer or the arrow keys, and the strongest pairs.
+const FEW = 5; // texts under which a pair's lift says little
+const together = { mode: "share" };
+
+function pairCounts() {
+  const { labels, pairs } = level();
+  const present = labels.map((_, place) => place).filter((place) => labels[place].count);
+  const order = present.sort((a, b) =>
+    (labels[a].group ?? 0) - (labels[b].group ?? 0) || labels[b].count - labels[a].count);
+  const counts = new Map(pairs.flatMap(([a, b, n]) => [[`${a},${b}`, n], [`${b},${a}`, n]]));
+  return { labels, order, both: (a, b) => counts.get(`${a},${b}`) ?? 0 };
+}
+const lift = (labels, a, b, n) => (n * data.texts) / (labels[a].count * labels[b].count);
+
+function drawTogether() {
+  const { labels, order, both } = pairCounts();
+  const shown = level().pairs.length > 0;
+  $("together").hidden = !shown;
+  if (!shown) return;
+  options($("together-modes"), [["share", "Share"], ["lift", "Against chance"]], together.mode, (mode) => {
+    together.mode = mode;
+    drawTogether();
+  });
+  const byShare = together.mode === "share";
+  $("together-lead").textContent = byShare
+    ? "Of the texts with the label at the left, the share that also have the label above."
+    : "How many times as often two labels meet as they would by chance. 1× is chance; pairs of fewer than five texts are left pale.";
+  const top = Math.max(...level().pairs.flatMap(([a, b, n]) =>
+    [a, b].map((one) => (labels[one].count >= FEW ? n / labels[one].count : 0))), 0.01);
+  const readout = make("p", { class: "readout", "aria-live": "polite" });
+  const rest = "Point at a square, or step through them with the arrow keys.";
+  readout.textContent = rest;
+  const told = (a, b) => {
+    const n = both(a, b);
+    const [row, column] = [labels[a].name, labels[b].name];
+    if (a === b) return `${row}: ${count(labels[a].count, "text")}`;
+    if (!n) return `No text has both ${row} and ${column}.`;
+    return `${row} and ${column}: ${count(n, "text")}, ${percent(n / labels[a].count)} of ${row} and ` +
+      `${percent(n / labels[b].count)} of ${column}, ${times(lift(labels, a, b, n))} chance`;
+  };
+  const cell = (a, b, i, j) => {
+    const n = both(a, b);
+    const breaks = [i && labels[order[i - 1]].group !== labels[a].group && "below", j && labels[order[j - 1]].group !== labels[b].group && "after"];
+    let kind = a === b ? "same" : "";
+    let value = 0;
+    let text = "";
+    if (a !== b && n && byShare) {
+      value = Math.sqrt(Math.min(1, n / labels[a].count / top));
+      text = percent(n / labels[a].count, 0);
+      kind = "more";
+    } else if (a !== b && n) {
+      const ratio = lift(labels, a, b, n);
+      value = Math.min(1, Math.abs(Math.log2(ratio)) / 4) * (n < FEW ? 0.25 : 1);
+      text = times(ratio);
+      kind = ratio >= 1 ? "more" : "less";
+    }
+    return make("td", {
+      class: [kind, value > 0.62 && "deep", ...breaks].filter(Boolean).join(" "),
+      tabindex: i === 0 && j === 0 ? 0 : -1,
+      "--value": value.toFixed(3),
+      "data-row": i,
+      "data-column": j,
+    }, make("span", {}, a === b ? "" : text));
+  };
+  const grid = make("table", { class: order.length > 14 ? "heat small" : "heat", "--labels": order.length },
+    make("caption", { class: "unseen" }, $("together-lead").textContent),
+    make("thead", {}, make("tr", {}, make("td", {}), order.map((b) =>
+      make("th", { scope: "col" }, make("span", {}, labels[b].name))))),
+    make("tbody", {}, order.map((a, i) => make("tr", {},
+      make("th", { scope: "row" }, labels[a].name), order.map((b, j) => cell(a, b, i, j))))));
+  const squares = grid.tBodies[0].rows;
+  const place = (node) => node.closest?.("td[data-row]");
+  let lit = [];
+  const look = (square) => {
+    lit.forEach((node) => node.classList.remove("lit"));
+    lit = [];
+    if (!square) {
+      readout.textContent = rest;
+      return;
+    }
+    const [i, j] = [Number(square.dataset.row), Number(square.dataset.column)];
+    readout.textContent = told(order[i], order[j]);
+    lit = [squares[i].cells[0], grid.tHead.rows[0].cells[j + 1]];
+    lit.forEach((node) => node.classList.add("lit"));
+  };
+  grid.addEventListener("pointerover", (event) => look(place(event.target)));
+  grid.addEventListener("pointerleave", () => look(null));
+  grid.addEventListener("focusin", (event) => look(place(event.target)));
+  grid.addEventListener("keydown", (event) => {
+    const from = place(event.target);
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (!from || !step) return;
+    event.preventDefault();
+    const to = squares[Number(from.dataset.row) + step[0]]?.cells[Number(from.dataset.column) + 1 + step[1]];
+    if (!to?.dataset.row) return;
+    from.tabIndex = -1;
+    to.tabIndex = 0;
+    to.focus();
+  });
+  grid.addEventListener("click", (event) => {
+    const square = place(event.target);
+    if (square && data.examples.length) showExamples([...new Set([order[square.dataset.row], order[square.dataset.column]])]);
+  });
+  $("together-chart").replaceChildren(
+    make("div", { class: "map" }, readout, make("div", { class: "scroll" }, grid), scale(byShare, top)),
+    make("div", { class: "pairs" }, pairList(labels).flat()));
+}
+
+function scale(byShare, top) {
+  const stops = byShare ? [0, 0.25, 0.5, 0.75, 1] : [-1, -0.5, 0, 0.5, 1];
+  const name = (stop) => (byShare ? percent(stop * stop * top) : { "-1": "1/16×", "-0.5": "1/4×", 0: "1×", 0.5: "4×", 1: "16×" }[stop]);
+  return make("div", { class: "scale", "aria-hidden": "true" }, stops.map((stop) =>
+    make("span", { class: stop < 0 ? "less" : "more", "--value": Math.abs(stop) }, make("i", {}), name(stop))));
+}
+
+function pairList(labels) {
+  const ranked = level().pairs
+    .map(([a, b, n]) => ({ a, b, n, lift: lift(labels, a, b, n) }))
+    .filter(({ n }) => together.mode === "share" || n >= FEW)
+    .sort((x, y) => (together.mode === "share" ? y.n - x.n : y.lift - x.lift) || y.n - x.n)
+    .slice(0, 12);
+  const title = together.mode === "share" ? "Most often together" : "Furthest above chance";
+  const item = ({ a, b, n, lift: ratio }) => make("li", {}, make(data.examples.length ? "button" : "div", {
+    type: data.examples.length ? "button" : null,
+    onclick: data.examples.length ? () => showExamples([a, b]) : null,
+  },
+    make("span", { class: "pair" }, make("b", { "--hue": hue(labels[a]) }, labels[a].name), " ", make("b", { "--hue": hue(labels[b]) }, labels[b].name)),
+    make("span", { class: "count" }, together.mode === "share" ? whole.format(n) : times(ratio)),
+    make("small", {}, together.mode === "share" ? times(ratio) : whole.format(n))));
+  const titles = together.mode === "share" ? ["texts", "× chance"] : ["× chance", "texts"];
+  return [make("h3", {}, title), ranked.length
+    ? [make("div", { class: "titles", "aria-hidden": "true" }, titles.map((name) => make("span", {}, name))), make("ol", {}, ranked.map(item))]
+    : make("p", { class: "note" }, "No two labels meet in five texts or more.")];
+}

@@ -1,0 +1,104 @@
+"""The report as one HTML file that loads nothing: style, script and data are in it. Imports atomic, page.content."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib import resources
+from string import Template
+from typing import Any
+
+import emodef
+from emodef import atomic
+from emodef.reporting.render import Column, Table, format_cell
+
+STYLES = ("page.css", "charts.css")
+SCRIPTS = ("core.js", "shares.js", "together.js", "timeline.js", "examples.js", "start.js")
+
+
+def render_page(
+    content: Mapping[str, Any],
+    *,
+    title: str,
+    facts: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    made: datetime | None = None,
+) -> str:
+    """The page as text.
+
+    content: what `page_content` gives. facts: said under the title, such as the file's name. notes: said at the end.
+    made: the date it carries; by default now.
+    """
+    made = made or datetime.now().astimezone()
+    style, script = (_asset(names) for names in (STYLES, SCRIPTS))
+    about = {
+        "title": title,
+        "facts": list(facts),
+        "notes": list(notes),
+        "made": made.strftime("%Y-%m-%dT%H:%M"),
+        "version": emodef.__version__,
+    }
+    # nothing may be loaded, sent or framed; only this very style and script may run
+    policy = (
+        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return Template(_asset(["page.html"])).substitute(
+        title=html.escape(title),
+        policy=policy,
+        style=style,
+        script=script,
+        table=_plain_table(content),
+        data=_json_for_html({"about": about, **content}),
+    )
+
+
+def write_page(path: str | os.PathLike[str], content: Mapping[str, Any], **about: Any) -> None:
+    """Write `render_page` to `path`, atomically."""
+    atomic.write_text(path, render_page(content, **about))
+
+
+def _asset(names: Sequence[str]) -> str:
+    folder = resources.files("emodef.reporting.page").joinpath("assets")
+    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8").strip() for name in names)
+
+
+def _digest(text: str) -> str:
+    """As a content security policy names an inline style or script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _json_for_html(value: Any) -> str:
+    """JSON that no text can break out of: a data block ends at </script>, and <!-- changes how it is read."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _plain_table(content: Mapping[str, Any]) -> str:
+    """The shares as an HTML table, for readers that run no script."""
+    columns = (Column("label"), Column("texts", "count"), Column("share", "percent", 1))
+    rows = tuple(
+        (label["name"], label["count"], label["count"] / content["texts"] if content["texts"] else None)
+        for label in content["levels"][0]["labels"]
+    )
+    return _to_html(Table("", columns, rows))
+
+
+def _to_html(table: Table) -> str:
+    head = "".join(f'<th scope="col">{html.escape(column.title)}</th>' for column in table.columns)
+    body = []
+    for row in table.rows:
+        first, *rest = (
+            html.escape(format_cell(c, column)) for c, column in zip(row, table.columns, strict=True)
+        )
+        body.append(
+            f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>"
+        )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
