@@ -1,4 +1,4 @@
-"""`emodef evaluate`: a run's results as the paper's Table IV. Imports typer; emodef.train only to predict other data."""
+"""`emodef evaluate`: a run's or a light model's results as the paper's Table IV. Imports typer; emodef.train only for checkpoints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emodef.cli import options
-from emodef.errors import DataError, SettingsError
+from emodef.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,9 +54,14 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def evaluate(
-    run: Annotated[
-        Path, typer.Argument(help="The folder given to 'emodef train --out', or with --data a saved model's.")
-    ],
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FOLDER]",
+            help="A run's folder; a light model's, as 'emodef export' writes it; or with --data a saved model's. By default the "
+            "light model that comes with emodef.",
+        ),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="By default test; of a file, all of it.")] = None,
     policy: Annotated[
         Policy | None,
@@ -79,7 +84,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="Predict and measure other texts than the run's, labelled with the model's labels.",
+            help="Predict and measure these texts, labelled with the model's labels. By default a run's own stored answers, or "
+            "the corpus a light model was trained on.",
             rich_help_panel="Data",
         ),
     ] = None,
@@ -103,10 +109,11 @@ def evaluate(
     ] = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Print a run's results as the paper's Table IV: each label's support, precision, recall, and F1 with its interval.
+    """Print results as the paper's Table IV: each label's support, precision, recall, and F1 with its interval.
 
-    Under it stand the averages, also at the coarser levels. Thresholds are tuned on dev, never on test. Needs neither the
-    corpus nor torch, unless other scores or other data are asked for. Writes a file only with --out.
+    Under it stand the averages, also at the coarser levels. Thresholds were tuned on dev, never on test. A run needs neither
+    the corpus nor torch, unless other scores or other data are asked for; a light model needs the corpus, and never torch.
+    Writes a file only with --out.
 
     \b
     [bold]Examples[/bold]
@@ -114,22 +121,27 @@ def evaluate(
       emodef evaluate runs/demo --policy both --format markdown --out results.md
       emodef evaluate runs/demo --level ekman --split dev
       emodef evaluate runs/demo --data other.csv --json
+      emodef evaluate runs/demo/light --data examples/sample
     """
     wanted_form = _form(form, json, out)
     if wanted_form is Form.CSV and policy is Policy.BOTH:
         raise SettingsError("csv holds one table; choose --policy tuned or --policy fixed, or another format")
     given = options.columns(text_column, label_column, label_columns, id_column, split_column, delimiter)
-    if data is None:
-        if given:
-            raise SettingsError(f"{', '.join(given)}: columns are for other data; name it with --data")
-        reports = _stored(run, split or "test", scores, data_dir)
+    if data is None and given:
+        raise SettingsError(f"{', '.join(given)}: columns are for other data; name it with --data")
+    if path is None or (path / "model.json").is_file():
+        measured = {"model": "shipped" if path is None else str(path)}
+        reports = _light(path, data, split, scores, data_dir, on_error.value, given, quiet)
     else:
-        corpus = _read(run, data, split, data_dir, on_error.value, given)
-        options.report_problems([corpus], quiet)
-        reports = _predicted(run, corpus, scores, cpu, quiet)
+        measured = {"run": str(path)}
+        if data is None:
+            reports = _stored(path, split or "test", scores, data_dir)
+        else:
+            corpus = _read(data, path, split, data_dir, on_error.value, given, quiet)
+            reports = _predicted(path, corpus, scores, cpu, quiet)
     reports = _choose(reports, policy)
     if wanted_form is Form.JSON:
-        content = {"run": str(run), "reports": {name: found.to_dict() for name, found in reports.items()}}
+        content = {**measured, "reports": {name: found.to_dict() for name, found in reports.items()}}
         _write_json(content, out)
         return
     tables = _tables(reports, level, paper)
@@ -176,26 +188,55 @@ def _stored(run: Path, split: str, scores: Scores | None, data_dir: Path | None)
 
 
 def _read(
-    run: Path, data: str, split: str | None, data_dir: Path | None, on_error: str, columns: dict[str, object]
+    data: str,
+    run: Path,
+    split: str | None,
+    data_dir: Path | None,
+    on_error: str,
+    columns: dict[str, object],
+    quiet: bool,
 ) -> Corpus:
     """The split to measure, labelled with the model's own labels."""
-    from emodef.corpora import CORPORA, load_corpus
+    from emodef.measuring import choose_split, read_corpus
     from emodef.runs import load_label_set, model_folder
 
     labels = load_label_set(model_folder(run))
-    options_for_files = {} if data in CORPORA else {"label_set": labels}
-    splits = load_corpus(data, data_dir=data_dir, on_error=on_error, **columns, **options_for_files)
-    name = split or next((each for each in ("test", "all") if each in splits), "test")
-    if name not in splits:
-        raise SettingsError(f"{data} has no split {name!r}; choose one of {', '.join(splits)} with --split")
-    corpus = splits[name]
-    if corpus.label_set.names != labels.names:
-        raise DataError(
-            f"its labels ({corpus.label_set.name}) are not the model's ({labels.name}); the two must have the same names in "
-            "the same order",
-            data,
-        )
+    splits = read_corpus(data, labels, data_dir=data_dir, on_error=on_error, **columns)
+    corpus = choose_split(splits, data, split)
+    options.report_problems([corpus], quiet)
     return corpus
+
+
+def _light(
+    path: Path | None,
+    data: str | None,
+    split: str | None,
+    scores: Scores | None,
+    data_dir: Path | None,
+    on_error: str,
+    columns: dict[str, object],
+    quiet: bool,
+) -> dict[str, Report]:
+    """A light model's reports of one split, by policy."""
+    from emodef.cli.models import WITH_BAR, progress
+    from emodef.measuring import choose_split, light_reports, own_corpus, read_corpus
+    from emodef.predictor import Predictor
+
+    predictor = Predictor.load(path)
+    if scores not in (None, predictor.info.scores):
+        raise SettingsError(
+            f"a light model answers with one head's scores, this one with {predictor.info.scores}; ask the run it was exported from"
+        )
+    own = data is None
+    name = own_corpus(predictor) if data is None else data
+    splits = read_corpus(name, predictor.label_set, data_dir=data_dir, on_error=on_error, **columns)
+    corpus = choose_split(splits, name, split)
+    options.report_problems([corpus], quiet)
+    with progress(len(corpus), quiet or len(corpus) < WITH_BAR) as advance:
+        reports = light_reports(
+            predictor, [corpus], train=splits.get("train") if own else None, progress=advance
+        )
+    return {report.removeprefix(f"{corpus.split} "): found for report, found in reports.items()}
 
 
 def _predicted(run: Path, corpus: Corpus, scores: Scores | None, cpu: bool, quiet: bool) -> dict[str, Report]:
