@@ -284,7 +284,7 @@ class Predictor:
         inverse = np.fromiter((position.setdefault(t, len(position)) for t in texts), np.int64, len(texts))
         unique = list(position) if len(position) < len(texts) else texts
         copies = np.bincount(inverse, minlength=len(unique))
-        out = np.zeros((len(unique), int(self.graph.outputs[output])), dtype=np.float32)
+        out = np.zeros((len(unique), self.graph.outputs[output]), dtype=np.float32)
         tokens, windows = np.zeros(len(unique), dtype=np.int64), np.zeros(len(unique), dtype=np.int64)
         found: dict[int, tuple[NDArray[np.float32], Indices]] = {}
 
@@ -346,9 +346,11 @@ def _check_outputs(graph: Graph, info: ModelInfo) -> None:
     needed = [PROBABILITIES, EMBEDDING] + [DEFINITION] * info.definition_head
     if missing := [name for name in needed if name not in graph.outputs]:
         raise DataError(f"has no output {missing[0]!r}; {AGAIN}", graph.path)
-    if (width := graph.outputs[PROBABILITIES]) != len(info.label_set):
+    width, hidden = graph.outputs[PROBABILITIES], graph.outputs[EMBEDDING]
+    if width != len(info.label_set) or not isinstance(hidden, int):
         raise DataError(
-            f"gives {width} probabilities, but model.json has {len(info.label_set)} labels; {AGAIN}",
+            f"gives {width} probabilities and {hidden} numbers of an embedding, and model.json has "
+            f"{len(info.label_set)} labels; {AGAIN}",
             graph.path,
         )
 
