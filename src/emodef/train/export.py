@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 
 from emodef import calibration
 from emodef.corpora import Corpus
 from emodef.errors import DataError, SettingsError
 from emodef.pairs import Pairs
+from emodef.predictor.core import Predictor
 from emodef.predictor.model_file import (
     CARD,
     INFO,
@@ -93,6 +95,7 @@ def export(
     out: str | os.PathLike[str],
     *,
     precision: str = "int8",
+    scores: str | None = None,
     name: str | None = None,
     card: Callable[[ModelInfo], str] | None = None,
     progress: Progress | None = None,
@@ -100,51 +103,44 @@ def export(
     """Write the light model of `trained` into the folder `out`, replacing a light model that stands there.
 
     corpus: split -> Corpus; "dev" for checks, thresholds and calibration, "train" for the int8 ranges ("dev" where there
-    is none). name: of the model, for its card. card: makes README.md, by default `short_card`. Raises SettingsError for an
-    unknown precision or a folder of something else, TrainingError where a check fails; nothing is written then.
+    is none). scores: "emotion", "match" or "mean"; by default those of the model. name: of the model, for its card.
+    card: makes README.md, by default `short_card`.
+
+    Raises SettingsError for an unknown precision or a folder of something else, TrainingError where a check fails; nothing
+    is written then.
     """
     if precision not in PRECISIONS:
         raise SettingsError(f"precision = {precision!r}: choose one of {', '.join(PRECISIONS)}")
     check_free(out)
-    dev = corpus["dev"]
+    dev, scores = corpus["dev"], scores or trained.settings.scores
     tell = progress or (lambda what, done, total: None)
     tell("graph", 0, 1)
-    graph = export_graph(trained)
+    graph = export_graph(trained, scores)
     tell("graph", 1, 1)
     pairs = parity.dev_pairs(dev) if trained.model.definition is not None else _no_pairs()
     float_graph = parity.Graph(graph, trained.tokenizer)
     tell("against torch", 0, 1)
-    checks = parity.against_torch(float_graph, trained, dev, pairs)
+    checks = parity.against_torch(float_graph, trained, dev, pairs, scores)
     tell("against torch", 1, 1)
     remedy = "The checkpoint itself can be used (emodef.train.TrainedModel)"
     parity.Parity(len(dev), len(pairs), tuple(checks)).require(remedy)
-    probabilities = float_graph.probabilities(dev.texts, _counted(tell, "fp32 on dev", len(dev)))
     final = float_graph
     if precision == "int8":
         remedy = "Export with --precision fp32, or look at how the checkpoint was trained"
         graph = _quantized(graph, trained, corpus.get("train", dev), tell)
         final = parity.Graph(graph, trained.tokenizer)
-        small = final.probabilities(dev.texts, _counted(tell, "int8 on dev", len(dev)))
-        checks += parity.against_float(small, probabilities, dev, trained.settings.threshold)
-        probabilities = small
-        if len(pairs):
-            scores = [
-                each.definition_scores(
-                    dev.texts,
-                    dev.label_set.definitions,
-                    pairs,
-                    _counted(tell, f"{kind} on pairs", len(pairs)),
-                )
-                for kind, each in (("int8", final), ("fp32", float_graph))
-            ]
-            checks.append(parity.definition_check(scores[0], scores[1], pairs))
+        checks += _against_float(final, float_graph, dev, pairs, trained.settings.threshold, tell)
     checks.append(parity.neighbours(final, dev.texts))
     found = parity.Parity(len(dev), len(pairs), tuple(checks))
     found.require(remedy)
-    info = _info(trained, corpus, probabilities, found, precision, name)
+    info = _info(trained, scores, found, dev, precision, name)
     with replaced_directory(out) as folder:
         onnx.save(graph, folder / MODEL)
         (folder / TOKENIZER).write_text(trained.tokenizer.encoder.tokenizer.to_str(), encoding="utf-8")
+        info.write(folder)
+        predictor = Predictor.load(folder, threads=torch.get_num_threads())
+        advance = _counted(tell, "thresholds", len(dev))
+        info = _fitted(info, dev, predictor.predict_proba(dev.texts, progress=advance))
         info.write(folder)
         (folder / CARD).write_text((card or short_card)(info), encoding="utf-8")
         size = (folder / MODEL).stat().st_size
@@ -222,31 +218,36 @@ def _quantized(
     return small
 
 
+def _against_float(
+    small: parity.Graph, large: parity.Graph, dev: Corpus, pairs: Pairs, fixed: float, tell: Progress
+) -> list[parity.Check]:
+    answers = [
+        graph.probabilities(dev.texts, _counted(tell, f"{kind} on dev", len(dev)))
+        for kind, graph in (("int8", small), ("fp32", large))
+    ]
+    checks = parity.against_float(answers[0], answers[1], dev, fixed)
+    if len(pairs):
+        scores = [
+            graph.definition_scores(
+                dev.texts, dev.label_set.definitions, pairs, _counted(tell, f"{kind} on pairs", len(pairs))
+            )
+            for kind, graph in (("int8", small), ("fp32", large))
+        ]
+        checks.append(parity.definition_check(scores[0], scores[1], pairs))
+    return checks
+
+
 def _info(
-    trained: TrainedModel,
-    corpus: Mapping[str, Corpus],
-    probabilities: NDArray[np.float32],
-    found: parity.Parity,
-    precision: str,
-    name: str | None,
+    trained: TrainedModel, scores: str, found: parity.Parity, dev: Corpus, precision: str, name: str | None
 ) -> ModelInfo:
-    """model.json's content, thresholds and calibration fitted on the file's own dev output."""
-    dev, settings, match = corpus["dev"], trained.settings, trained.model.match
+    """model.json's content but for what is fitted on the file's own output."""
+    settings, match = trained.settings, trained.model.match
     encoder, longest = trained.tokenizer.encoder, trained.tokenizer.longest
-    fixed = float(trained.thresholds.get("fixed", settings.threshold))
-    thresholds, reports = evaluate_splits({"dev": probabilities}, {"dev": dev}, fixed)
-    curves = calibration.fit(dev.labels, probabilities) if len(dev) >= calibration.FOLDS else None
-    summary = {
-        policy.removeprefix("dev "): {
-            metric: report.summary[metric].value for metric in ("macro_f1", "micro_f1")
-        }
-        for policy, report in reports.items()
-    }
+    backbone, data = Path(settings.backbone).name, Path(settings.corpus).name
     return ModelInfo(
         label_set=trained.label_set,
-        scores=settings.scores,
-        thresholds=thresholds,
-        calibration=curves,
+        scores=scores,
+        thresholds={"fixed": float(trained.thresholds.get("fixed", settings.threshold))},
         encoding=Encoding(encoder.pad_id, encoder.left, encoder.pad_segment, longest, min(WINDOW, longest)),
         match=None
         if match is None
@@ -255,16 +256,29 @@ def _info(
         ),
         definition_head=trained.model.definition is not None,
         about={
-            "name": name
-            or f"{Path(settings.backbone).name} + {settings.setup} on {Path(settings.corpus).name}",
+            "name": name or f"{backbone} + {settings.setup} on {data}",
             "precision": precision,
             "settings": settings.model_dump(mode="json"),
             "versions": versions(),
-            "corpus": Path(settings.corpus).name,
-            "dev": {"texts": len(dev), **summary},
+            "corpus": data,
+            "dev": {"texts": len(dev)},
             "parity": found.to_dict(),
         },
     )
+
+
+def _fitted(info: ModelInfo, dev: Corpus, probabilities: NDArray[np.float32]) -> ModelInfo:
+    """The same with thresholds and calibration fitted on dev, and what dev measures with them."""
+    thresholds, reports = evaluate_splits({"dev": probabilities}, {"dev": dev}, info.thresholds["fixed"])
+    curves = calibration.fit(dev.labels, probabilities) if len(dev) >= calibration.FOLDS else None
+    measured = {
+        policy.removeprefix("dev "): {
+            metric: report.summary[metric].value for metric in ("macro_f1", "micro_f1")
+        }
+        for policy, report in reports.items()
+    }
+    about = {**info.about, "dev": {"texts": len(dev), **measured}}
+    return replace(info, thresholds=thresholds, calibration=curves, about=about)
 
 
 def _counted(tell: Progress, what: str, total: int) -> Callable[[int], None]:

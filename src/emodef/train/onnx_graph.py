@@ -35,12 +35,16 @@ FUSED = (
 )  # whose attention onnxruntime fuses (ALBERT's would be stored once for each layer that shares it)
 
 
-def export_graph(trained: TrainedModel) -> onnx.ModelProto:
-    """The model as a float32 graph, with the inputs and outputs described in `docs/design.md`; `trained` is left as it is.
+def export_graph(trained: TrainedModel, scores: str | None = None) -> onnx.ModelProto:
+    """The model as a float32 graph, for texts and (text, definition) pairs alike; `trained` is left as it is.
 
-    Its probabilities are those of `trained.settings.scores`. Raises TrainingError where the encoder cannot be exported.
+    Inputs: input_ids, attention_mask, and token_type_ids where it needs them, int64 (batch, length). Outputs, float32:
+    probabilities (batch, K), embedding (batch, hidden), and with that head definition (batch,), P(IsDefinition).
+
+    scores: whose probabilities it gives, by default the head's that the model was trained to answer with. Raises
+    TrainingError where the encoder cannot be exported.
     """
-    answers = _Answers(trained).eval()
+    answers = _Answers(trained, scores or trained.settings.scores).eval()
     names = ["input_ids", "attention_mask"]
     example = example_inputs(trained.tokenizer, answers.segments)
     if answers.segments:
@@ -71,7 +75,12 @@ def export_graph(trained: TrainedModel) -> onnx.ModelProto:
             f"the encoder ({kind}) cannot be exported with this torch and transformers ({reason}); "
             "use the checkpoint itself (emodef.train.TrainedModel)"
         ) from error
-    return fuse(onnx.load_from_string(buffer.getvalue()), answers.model.network.config)
+    graph = fuse(onnx.load_from_string(buffer.getvalue()), answers.model.network.config)
+    widths = {"probabilities": len(trained.label_set), "embedding": answers.model.network.config.hidden_size}
+    for output in graph.graph.output:  # said outright, for who reads the file; tracing loses some
+        if output.name in widths:
+            output.type.tensor_type.shape.dim[1].dim_value = widths[output.name]
+    return graph
 
 
 def fuse(graph: onnx.ModelProto, config: Any) -> onnx.ModelProto:
@@ -110,16 +119,16 @@ def graph_inputs(padded: Padded, segments: bool) -> dict[str, Any]:
 class _Answers(nn.Module):
     """The model with everything fixed that a text does not change; a copy, in eval mode, on the CPU."""
 
-    def __init__(self, trained: TrainedModel) -> None:
+    def __init__(self, trained: TrainedModel, scores: str) -> None:
         super().__init__()
         self.model: DefinitionModel = _without_masked_words(trained.model)
         with quiet_transformers():
             self.model.network.set_attn_implementation("eager")
-        self.scores, self.lone = trained.settings.scores, trained.tokenizer.segments
+        self.scores, self.lone = scores, trained.tokenizer.segments
         self.has_definition = self.model.definition is not None
         self.segments = needs_segments(trained)
         self.labels: nn.Parameter | None = None
-        if self.scores != "emotion" and self.model.match is not None:
+        if scores != "emotion" and self.model.match is not None:
             definitions = trained.embed_definitions().float().cpu()
             scale = self.model.match.log_scale.detach().exp()
             self.labels = nn.Parameter((scale * F.normalize(definitions, dim=-1)).T.contiguous())

@@ -139,10 +139,12 @@ class Graph:
         return np.zeros((0,), dtype=np.float32) if found is None else found
 
 
-def against_torch(graph: Graph, trained: TrainedModel, dev: Corpus, pairs: Pairs) -> list[Check]:
+def against_torch(
+    graph: Graph, trained: TrainedModel, dev: Corpus, pairs: Pairs, scores: str | None = None
+) -> list[Check]:
     """The float32 graph against the model it is of, on texts of dev and, with a definition head, pairs of it."""
     texts = dev.take(sample(len(dev), TEXTS)).texts
-    wanted = trained.predict_proba(texts)
+    wanted = trained.predict_proba(texts, scores=scores)
     checks = [_difference("probability, ONNX against torch", graph.probabilities(texts), wanted)]
     encoder, longest = trained.tokenizer.encoder, trained.tokenizer.longest
     tokens = encoder.tokenize(texts[:32])
@@ -155,10 +157,9 @@ def against_torch(graph: Graph, trained: TrainedModel, dev: Corpus, pairs: Pairs
     checks.append(_difference("embedding, ONNX against torch", found / length, embedding / length))
     if trained.model.definition is not None and len(pairs):
         few = _take(pairs, sample(len(pairs), TEXTS // 5))
-        scores = graph.definition_scores(dev.texts, dev.label_set.definitions, few)
-        checks.append(
-            _difference("definition score, ONNX against torch", scores, _torch_scores(trained, dev, few))
-        )
+        found = graph.definition_scores(dev.texts, dev.label_set.definitions, few)
+        wanted = _torch_scores(trained, dev, few)
+        checks.append(_difference("definition score, ONNX against torch", found, wanted))
     return checks
 
 
