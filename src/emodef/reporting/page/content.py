@@ -12,7 +12,8 @@ from emodef.reporting.page.summary import FINEST, Example, Level, Summary, Tally
 from emodef.reporting.page.times import TEXTS, Series
 
 MOST_GROUPS = 6  # colours that stay distinct
-WANTED_PER_BIN = 200  # texts, on average: the bins a page opens with are no shorter
+WANTED_PER_BIN = 200  # texts, on average: shorter bins show little but chance
+FEWEST_BINS = 10  # fewer show no course
 LONGEST = 1200  # characters of a text shown
 
 
@@ -125,8 +126,12 @@ def _time(summary: Summary, lists: Mapping[Level, list[str]]) -> dict[str, Any] 
     series = summary.times.series(fewest=3)
     if not series or summary.first is None or summary.last is None:
         return None
-    dense = [k for k, found in enumerate(series) if summary.dated / len(found.counts) >= WANTED_PER_BIN]
-    opens = min([k for k in dense if len(series[k].counts) >= 6] or dense[:1] or [len(series) - 1])
+    opens = next(
+        (k for k, found in enumerate(series) if summary.dated >= WANTED_PER_BIN * len(found.counts)),
+        len(series) - 1,
+    )
+    while opens > 0 and len(series[opens].counts) < FEWEST_BINS:
+        opens -= 1
     shown = series[max(0, opens - 1) : opens + 2]
     return {
         "first": _instant(summary.first),

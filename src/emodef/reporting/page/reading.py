@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from emodef.corpora.cells import UnusableRow, cell, check_characters, is_missing, listed
+from emodef.corpora.cells import UnusableRow, check_characters, is_missing, listed
 from emodef.corpora.core import Reading
 from emodef.corpora.files import TEXT_COLUMNS
 from emodef.corpora.tables import open_table
@@ -94,12 +94,12 @@ class Predictions:
     def _wide_rows(self) -> Iterator[Prediction]:
         for row, values in self._values():
             try:
-                text = self._text(values)
                 scores = wide_scores(values, *self.columns)
+                text = self._text(values, scores)
             except UnusableRow as error:
                 self._bad(row, str(error))
                 continue
-            if scores is None or text == "":
+            if text == "":
                 self.gaps.predictions += 1
             else:
                 yield Prediction(scores, text, self._time(values, row))
@@ -112,8 +112,8 @@ class Predictions:
         waiting = False
         for row, values in self._values():
             try:
-                text = self._text(values)
                 found = long_score(values, *self.columns)
+                text = self._text(values, found)
             except UnusableRow as error:
                 self._bad(row, str(error))
                 continue
@@ -142,15 +142,15 @@ class Predictions:
     def _bad(self, row: int, reason: str) -> None:
         self.reading.bad(self.path, row, reason)
 
-    def _text(self, values: Mapping[str, Any]) -> str | None:
-        """The text, "" where the row has none. Raises UnusableRow for one that is not text."""
+    def _text(self, values: Mapping[str, Any], scores: Mapping[str, float]) -> str | None:
+        """The text, "" where the row has none. Raises UnusableRow for something else that has labels."""
         if self.text_column is None:
             return None
-        text = cell(values, self.text_column)
-        if is_missing(text):
-            return ""
+        text = values.get(self.text_column)
         if not isinstance(text, str):
-            raise UnusableRow(f"the text is {text!r}")
+            if scores and not is_missing(text):
+                raise UnusableRow(f"the text is {text!r}; say which column has the texts with --text-column")
+            return ""
         if not text.isascii():
             check_characters(text, "the text")
         return "" if text.isspace() else text

@@ -10,14 +10,9 @@ from typing import Any
 from emodef.corpora.cells import UnusableRow, cell, check_characters, is_missing
 
 
-def wide_scores(values: Mapping[str, Any], predicted: str, probabilities: str) -> dict[str, float] | None:
-    """Predicted label -> probability, of a row that is a text; None where the row has no prediction.
-
-    Raises UnusableRow for cells that do not fit each other.
-    """
+def wide_scores(values: Mapping[str, Any], predicted: str, probabilities: str) -> dict[str, float]:
+    """Predicted label -> probability, NaN where there is none. Raises UnusableRow for cells that do not fit each other."""
     written, given = cell(values, predicted), values.get(probabilities)
-    if written is None and is_missing(given):
-        return None
     if isinstance(given, str):
         given = _json(given) if given[:1] in ("{", "[") else given.split("|") if given else []
     if isinstance(written, str) and isinstance(given, Mapping) and "|".join(given) == written:
