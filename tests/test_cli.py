@@ -202,8 +202,7 @@ def test_data_pairs_as_in_figure_1() -> None:
         (["data", "show", SAMPLE, "--examples", "-1"], 2, "--examples"),
         (["evaluate", "no-such-run"], 3, "no such folder"),
         (["evaluate", SAMPLE], 3, "holds no run"),
-        (["predict", "A text"], 2, "give one model"),
-        (["predict", "A text", "--run", SAMPLE], 3, "holds no model"),
+        (["predict", "A text", "--model", SAMPLE], 3, "holds no light model"),
     ],
 )  # fmt: skip
 def test_errors_are_one_message_and_a_code(arguments: list[object], code: int, message: str) -> None:

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import emodef
-from emodef.cli import comparing, data, evaluating, labels, predicting, training
+from emodef.cli import comparing, data, evaluating, exporting, labels, predicting, reporting, training
 from emodef.errors import EmodefError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -82,7 +82,10 @@ def root(
     [bold]The whole way[/bold]
       emodef train --recipe demo --data examples/sample --out runs/demo
       emodef evaluate runs/demo
-      emodef predict --run runs/demo "Thank you so much, you saved my whole week!"
+      emodef export runs/demo
+      emodef predict --model runs/demo "Thank you so much, you saved my whole week!"
+
+    Without --model, predict uses the model that emodef brings: nothing to train, no network.
 
     \b
     [bold]Exit codes[/bold]
@@ -94,6 +97,8 @@ def root(
 training.add_commands(app)
 evaluating.add_commands(app)
 comparing.add_commands(app)
+exporting.add_commands(app)
 predicting.add_commands(app)
+reporting.add_commands(app)
 app.add_typer(data.app, name="data")
 app.add_typer(labels.app, name="labels")

@@ -1,11 +1,11 @@
-"""`emodef predict`: texts from the command line, a file or a pipe, to labels. Imports typer; emodef.train only inside the command."""
+"""`emodef predict`: texts from the command line, a file or a pipe, to labels. Imports typer; emodef.files only inside the command."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,13 +13,36 @@ from emodef.cli import options
 from emodef.errors import SettingsError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from emodef.files.job import Summary
+    from emodef.files.sources import Source
 
-    from emodef.cli.texts import Row
-    from emodef.train.checkpoint import TrainedModel
+WITH_BAR = 256  # texts from which on a progress bar is worth its place
+_DATA, _OUTPUT, _LONG = "Data", "Output", "Long runs"
 
-CHUNK = 2048  # texts predicted and written together
+
+class Format(StrEnum):
+    """What standard input holds."""
+
+    TXT = "txt"
+    CSV = "csv"
+    TSV = "tsv"
+    JSONL = "jsonl"
+
+
+class Form(StrEnum):
+    """What is written of a prediction."""
+
+    LABELS = "labels"
+    PROBABILITIES = "probabilities"
+    LONG = "long"
+
+
+class OnBadRow(StrEnum):
+    """What to do with a row whose text cannot be used."""
+
+    KEEP = "keep"
+    SKIP = "skip"
+    FAIL = "fail"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -32,25 +55,10 @@ def predict(
         list[str] | None,
         typer.Argument(metavar="[TEXT]...", help="Texts; - reads them from standard input, a line each."),
     ] = None,
-    run: Annotated[
-        Path | None, typer.Option(help="A run's folder, as given to 'emodef train --out'.")
-    ] = None,
-    model: Annotated[Path | None, typer.Option(help="Or a saved model's folder.")] = None,
-    file: Annotated[
+    model: Annotated[
         Path | None,
-        typer.Option(
-            help="Texts from a file: .txt (a line each), .csv, .tsv, .jsonl or .parquet.",
-            rich_help_panel="Data",
-        ),
+        typer.Option(help="An exported model's folder, or the run's. By default the model emodef brings."),
     ] = None,
-    text_column: Annotated[
-        str | None,
-        typer.Option(
-            help="Its column of texts. By default the first of text, sentence, comment, ...",
-            rich_help_panel="Data",
-        ),
-    ] = None,
-    on_error: options.OnErrorOption = options.OnError.FAIL,
     threshold: Annotated[
         str | None,
         typer.Option(
@@ -61,122 +69,208 @@ def predict(
     at_least_one: Annotated[
         bool, typer.Option("--at-least-one", help="Where no label passes, give the likeliest.")
     ] = False,
-    every: Annotated[
+    level: Annotated[
+        str | None, typer.Option(help="Coarser labels of the model's label set, such as ekman or sentiment.")
+    ] = None,
+    calibrated: Annotated[
         bool,
-        typer.Option("--all", help="Also give the probability of every label.", rich_help_panel="Output"),
+        typer.Option(
+            "--calibrated",
+            help="Show probabilities that say how often a label is right. What is predicted stays the same.",
+        ),
     ] = False,
-    cpu: options.Cpu = False,
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Print a JSON object a line, for scripts.", rich_help_panel="Output"),
-    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU cores to compute on. By default all there are.")
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Texts from a file: .txt (a line each), .csv, .tsv, .jsonl or .parquet. Parquet also from an address that "
+            "polars reads (s3://, gs://, az://: not tested here; file:// is).",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    input_format: Annotated[
+        Format | None,
+        typer.Option(
+            help="What a pipe holds, by default lines of text; or a file whose name does not tell.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    text_column: Annotated[
+        str | None,
+        typer.Option(
+            help="The column of texts. By default the first of text, sentence, comment, ...",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    on_error: Annotated[
+        OnBadRow,
+        typer.Option(
+            help="A row whose text is missing, empty or broken: keep it, without a prediction; leave it out; or stop at it. "
+            "A row that cannot be taken apart is left out by keep, too. All are listed in OUT.problems.jsonl.",
+            rich_help_panel=_DATA,
+        ),
+    ] = OnBadRow.KEEP,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write here: .csv, .tsv or .jsonl, with all columns of the input.", rich_help_panel="Output"
+            help="Write here: .csv, .tsv, .jsonl or .parquet, with all columns of the input.",
+            rich_help_panel=_OUTPUT,
         ),
     ] = None,
+    form: Annotated[
+        Form,
+        typer.Option(
+            help="labels: columns predicted, probabilities. probabilities: also p_LABEL for every label. long: a row for each "
+            "predicted label, columns label, probability.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = Form.LABELS,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print a JSON object a line, for scripts.", rich_help_panel=_OUTPUT),
+    ] = False,
+    output_format: Annotated[
+        Format | None,
+        typer.Option(
+            metavar="csv|tsv|jsonl",
+            help="What to print in a pipe, by default tsv.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    prefix: Annotated[
+        str,
+        typer.Option(help="Put this before the names of the new columns.", rich_help_panel=_OUTPUT),
+    ] = "",
     quiet: options.Quiet = False,
+    part_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Rows that are predicted and put by together. By default 8192 of a file, 1024 of a pipe.",
+            rich_help_panel=_LONG,
+        ),
+    ] = None,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart", help="Begin anew where parts of an earlier run are kept.", rich_help_panel=_LONG
+        ),
+    ] = False,
 ) -> None:
     """Predict the emotions of texts: from the command line, a file, or a pipe.
 
-    Prints a table; in a pipe, tab-separated lines; with --json, an object a line. Writes a file only with --out. Labels
-    stand likeliest first. Blank lines are left out; a text longer than the model takes is cut, and said so.
+    Prints texts and labels, likeliest first; in a pipe, tab-separated lines; with --json, an object a line. A file's other
+    columns stay as they are, to the letter where input and output have one format. A text longer than the model's window
+    is read in several, and said so.
+
+    A --file with --out of any size is predicted in parts, kept in OUT.parts until all are done. Stopped at any point, even
+    by a power cut, the same command goes on from there. A pipe cannot be gone on with.
 
     \b
     [bold]Examples[/bold]
-      emodef predict --run runs/demo "Thank you so much!" "What a joke."
-      emodef predict --run runs/demo --file comments.csv --text-column body --out labelled.csv
-      cat comments.txt | emodef predict --run runs/demo --threshold 0.5 --json
+      emodef predict "Thank you so much!" "What a joke."
+      emodef predict --file comments.csv --text-column body --out labelled.csv
+      cat comments.csv | emodef predict --input-format csv --text-column body --json > labelled.jsonl
+      cat comments.txt | emodef predict --threshold 0.5 --at-least-one
     """
-    from emodef.cli import texts as text_files
-    from emodef.cli.models import TooLong, load_model, progress
+    from emodef.files.job import PART_SIZE, STREAM_SIZE, predict_file, predict_stream
+    from emodef.files.predictions import Options
+    from emodef.files.progress import shown
 
-    if (run is None) == (model is None):
-        raise SettingsError("give one model: a run's folder (--run) or a saved model's (--model)")
-    form = text_files.form_of(out, json)
-    source = text_files.read(texts or [], file, text_column, on_error.value)
-    loaded = load_model(run or model or Path(), cpu)
-    thresholds = _thresholds(threshold, loaded)
-    names = loaded.label_set.names
-    too_long = TooLong(loaded, quiet)
-    first = list(islice(source.rows, CHUNK))
-    few = len(first) < CHUNK or quiet
-    with (
-        text_files.writer(out, form, source, names if every else ()) as write,
-        progress(None, hidden=few) as advance,
-    ):
-        for chunk in _chunks(first, source.rows):
-            batch = [row[source.text_column] for row in chunk]
-            too_long.look(batch)
-            probabilities = loaded.predict_proba(batch, progress=advance)
-            chosen = _choose(probabilities, thresholds, at_least_one)
-            write(_predictions(chunk, probabilities, chosen, names, every))
-    too_long.tell()
-    source.tell(quiet)
-    if out is not None and not quiet:
-        typer.echo(f"{out}: {too_long.seen:,} texts", err=True)
+    printed = _printed(out, json, output_format)
+    source = _source(texts or [], file, text_column, input_format)
+    wanted = Options(threshold, at_least_one, level, calibrated, form.value, on_error.value, prefix)
+    from emodef.predictor import Predictor
 
-
-def _chunks(first: list[Row], rest: Iterator[Row]) -> Iterator[list[Row]]:
-    chunk = first
-    while chunk:
-        yield chunk
-        chunk = list(islice(rest, CHUNK))
-
-
-def _thresholds(given: str | None, model: TrainedModel) -> NDArray[np.float64] | None:
-    """A threshold for each label; None where a text has one label, the likeliest."""
-    import numpy as np
-
-    labels, known = model.label_set, model.thresholds
-    if labels.exclusive:
-        if given is not None:
-            raise SettingsError("this model gives each text its likeliest label; leave --threshold out")
-        return None
-    given = given or ("tuned" if "tuned" in known else "fixed")
-    if given == "tuned":
-        if "tuned" not in known:
-            raise SettingsError(
-                "this model has no tuned thresholds, it was trained without a dev split; use fixed, or a number"
+    predictor = Predictor.load(model, threads=threads)
+    few = source.rows is not None and source.rows < WITH_BAR
+    hidden = quiet or few or not sys.stderr.isatty() or (out is None and sys.stdout.isatty())
+    with shown(hidden) as watch:
+        if out is not None:
+            summary = predict_file(
+                source, out, predictor, wanted, part_size=part_size or PART_SIZE, restart=restart, watch=watch
             )
-        return np.asarray(known["tuned"][labels.name])
-    try:
-        value = float(known["fixed"] if given == "fixed" else given)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise SettingsError(f"--threshold {given}: give tuned, fixed, or a number from 0 to below 1")
-    return np.full(len(labels), value)
+        elif printed:
+            summary = predict_stream(
+                source, _write, printed, predictor, wanted, part_size=part_size or STREAM_SIZE, watch=watch
+            )
+        else:
+            from emodef.cli.texts import show
+
+            summary = show(source, predictor, wanted, part_size or STREAM_SIZE)
+    if not quiet:
+        _tell(summary, source)
 
 
-def _choose(
-    probabilities: NDArray[np.float32], thresholds: NDArray[np.float64] | None, at_least_one: bool
-) -> NDArray[np.bool_]:
-    """Which labels are predicted, (n, K)."""
-    from emodef.metrics import decide
+def _source(given: list[str], file: str | None, text_column: str | None, format: Format | None) -> Source:
+    """The rows that the command was given, from one place. Raises SettingsError for none or several."""
+    from emodef.files.sources import GivenTexts, TextSource, open_source
 
-    likeliest = decide(probabilities, 0.0, exclusive=True)
-    if thresholds is None:
-        return likeliest
-    chosen = decide(probabilities, thresholds)
-    if at_least_one:
-        chosen |= likeliest & ~chosen.any(axis=1, keepdims=True)
-    return chosen
+    if given and file is not None:
+        raise SettingsError("texts and --file exclude each other; give one")
+    kind = None if format is None else format.value
+    if file is not None:
+        return open_source(file, text_column, kind)
+    if given == ["-"] or (not given and not sys.stdin.isatty()):
+        return TextSource(kind or "txt", text_column, stream=sys.stdin.buffer)
+    if not given:
+        raise SettingsError("no texts; give them as arguments, name a --file, or pipe them in")
+    if "-" in given:
+        raise SettingsError("- (standard input) stands alone; leave the other texts out")
+    if text_column is not None or format is not None:
+        raise SettingsError("--text-column and --input-format are for a --file or a pipe")
+    return GivenTexts(given)
 
 
-def _predictions(
-    rows: list[Row],
-    probabilities: NDArray[np.float32],
-    chosen: NDArray[np.bool_],
-    names: tuple[str, ...],
-    every: bool,
-) -> Iterator[dict[str, Any]]:
-    """Each row with what was predicted: `predicted`, labels likeliest first, and `probabilities` of these, or of all."""
-    for row, values, predicted in zip(rows, probabilities, chosen, strict=True):
-        order = (-values).argsort(kind="stable")
-        yield {
-            **row,
-            "predicted": [names[k] for k in order if predicted[k]],
-            "probabilities": {names[k]: round(float(values[k]), 6) for k in order if every or predicted[k]},
-        }
+def _printed(out: Path | None, json: bool, format: Format | None) -> str:
+    """The format to print; "" for a terminal's table, and where a file is written."""
+    from emodef.files.job import output_format
+
+    if out is not None:
+        if format is not None:
+            raise SettingsError("--output-format is for what is printed; the name of --out tells its own")
+        if json and output_format(out) != "jsonl":
+            raise SettingsError(
+                f"--json writes .jsonl, not {out.suffix}; name the file so, or leave --json out"
+            )
+        return ""
+    if json and format not in (None, Format.JSONL):
+        raise SettingsError("--json and --output-format exclude each other; give one")
+    if format is Format.TXT:
+        raise SettingsError("--output-format can be csv, tsv or jsonl")
+    if json or format is not None:
+        return "jsonl" if format is None else format.value
+    return "" if sys.stdout.isatty() else "tsv"
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _tell(summary: Summary, source: Source) -> None:
+    """Say on standard error what was done, and what was not."""
+    for problem in summary.shown:
+        typer.echo(f"note: {source.table.name}:{problem.row}: {problem.reason}", err=True)
+    if summary.problems:
+        left_out = f"; {summary.dropped:,} of them left out" if summary.dropped else ""
+        where = f": {summary.problems_file}" if summary.problems_file else ""
+        rows = "1 row has" if summary.problems == 1 else f"{summary.problems:,} rows have"
+        typer.echo(f"note: {rows} no prediction{left_out}{where}", err=True)
+    if summary.long_texts:
+        texts = "1 text was" if summary.long_texts == 1 else f"{summary.long_texts:,} texts were"
+        typer.echo(f"note: {texts} longer than the model's window and read in several", err=True)
+    if summary.out is not None:
+        earlier = f", {summary.earlier:,} of them by an earlier run" if summary.earlier else ""
+        typer.echo(
+            f"{summary.out}: {summary.rows:,} rows{earlier}, in {_duration(summary.seconds)}", err=True
+        )
+
+
+def _duration(seconds: float) -> str:
+    from emodef.reporting import format_duration
+
+    return format_duration(seconds)

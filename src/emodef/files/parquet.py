@@ -1,0 +1,129 @@
+"""Parquet in and out, row group by row group. Imports files; polars only inside, through errors.require."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emodef.errors import DataError, require
+from emodef.files.records import Position, Record
+from emodef.files.sources import Part, Source, Table, find_text_column
+
+if TYPE_CHECKING:
+    from emodef.files.predictions import Plan, Predictions
+
+ROW_GROUP = 65_536  # rows of the joined file's row groups
+
+
+class ParquetSource(Source):
+    """Rows of a Parquet file, or of several behind an address that polars reads (s3://, gs://, az://, file://)."""
+
+    resumable = True
+
+    def __init__(self, given: str, text_column: str | None) -> None:
+        self._polars = require("polars", extra="data")
+        self._given = given
+        self.path = None if "://" in given else Path(given)
+        schema = self._sound(lambda: self._scan().collect_schema())
+        table = Table(given, "parquet", tuple(schema.names()), "")
+        self.table = replace(table, text_column=find_text_column(table, text_column))
+        kind = schema[self.table.text_column]
+        if kind not in (self._polars.String, self._polars.Categorical, self._polars.Enum):
+            raise DataError(
+                f"the column {self.table.text_column!r} holds {kind}, not text; name another with --text-column",
+                given,
+            )
+        self.schema = schema
+        count = self._sound(lambda: self._scan().select(self._polars.len()).collect())
+        self.rows: int = int(count.item())
+
+    def _scan(self) -> Any:
+        # a path is a path, [brackets] and all; an address may be a pattern
+        return self._polars.scan_parquet(self._given, glob=self.path is None)
+
+    def _sound(self, step: Callable[[], Any]) -> Any:
+        try:
+            return step()
+        except (self._polars.exceptions.PolarsError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(f"cannot be read as Parquet: {reason}", self._given) from None
+
+    def parts(self, size: int, finished: Mapping[int, Position]) -> Iterator[Part]:
+        for number, start in enumerate(range(0, max(self.rows, 1), size)):
+            if number not in finished:
+                frame = self._sound(self._scan().slice(start, size).collect)
+                yield Part(number, _records(frame, start), Position(start + len(frame)), frame)
+
+    def share(self, position: Position) -> float | None:
+        return position.row / self.rows if self.rows else 1.0
+
+
+def _records(frame: Any, start: int) -> list[Record]:
+    return [Record(row, "", list(values)) for row, values in enumerate(frame.iter_rows(), start=start + 1)]
+
+
+def encode_parquet(part: Part, found: Predictions, plan: Plan) -> bytes:
+    """The part as a Parquet file: the input's columns with their types, and the predictions."""
+    frame = _input_frame(part, found, plan)
+    added, repeats = _added(found, plan)
+    if repeats is not None:
+        frame = frame[repeats]
+    file = io.BytesIO()
+    frame.hstack(added).write_parquet(file)
+    return file.getvalue()
+
+
+def _input_frame(part: Part, found: Predictions, plan: Plan) -> Any:
+    polars = require("polars", extra="data")
+    if part.frame is not None:
+        return part.frame[found.rows]
+    from emodef.files.writers import as_text, to_bytes
+
+    rows = [plan.table.cells(part.records[index]) for index in found.rows]
+    data = {}
+    for number, (column, kind) in enumerate(zip(plan.table.columns, plan.types, strict=True)):
+        values: list[Any] = [row[number] for row in rows]
+        if kind == "String":
+            values = [None if v is None else to_bytes(as_text(v)).decode("utf-8") for v in values]
+        data[column] = polars.Series(column, values, dtype=getattr(polars, kind), strict=kind != "Float64")
+    return polars.DataFrame(data)
+
+
+def _added(found: Predictions, plan: Plan) -> tuple[list[Any], list[int] | None]:
+    """The added columns; in the long form also which row of the input each row repeats."""
+    polars = require("polars", extra="data")
+    names, added = plan.names, plan.added
+    values = found.probabilities
+    if plan.options.form == "long":
+        pairs = [(place, k) for place, ks in enumerate(found.chosen) for k in (ks or [None])]  # type: ignore[list-item]
+        labels = [None if k is None else names[k] for _, k in pairs]
+        numbers = [None if k is None else values[place, k] for place, k in pairs]
+        columns = [
+            polars.Series(added[0], labels, dtype=polars.String),
+            polars.Series(added[1], numbers, dtype=polars.Float32),
+        ]
+        return columns, [place for place, _ in pairs]
+    label_lists = [None if ks is None else [names[k] for k in ks] for ks in found.chosen]
+    number_lists = [
+        None if ks is None else values[place, ks].tolist() for place, ks in enumerate(found.chosen)
+    ]
+    columns = [
+        polars.Series(added[0], label_lists, dtype=polars.List(polars.String)),
+        polars.Series(added[1], number_lists, dtype=polars.List(polars.Float32)),
+    ]
+    if plan.options.form == "probabilities":
+        columns += [
+            polars.Series(name, values[:, k], dtype=polars.Float32).fill_nan(None)
+            for k, name in enumerate(added[2:])
+        ]
+    return columns, None
+
+
+def join_parquet(parts: Sequence[Path], target: Path) -> None:
+    """Stream the parts, in order, into one file."""
+    polars = require("polars", extra="data")
+    scan = polars.scan_parquet(list(parts), glob=False)
+    scan.sink_parquet(target, row_group_size=ROW_GROUP, maintain_order=True)

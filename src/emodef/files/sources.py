@@ -1,0 +1,316 @@
+"""Where rows come from: arguments, a file, a pipe; in numbered parts of fixed size. Imports corpora, errors, files.records.
+
+A part ends after so many rows, or after PART_BYTES where rows are long, so memory stays flat and parts fall the same way
+every time. A source that can be read again goes on behind the parts that are finished.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from emodef.errors import DataError, SettingsError
+from emodef.files.records import (
+    Lines,
+    Position,
+    Record,
+    decoded,
+    delimited_records,
+    json_records,
+    plain_records,
+)
+
+FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet")
+SUFFIXES = {
+    ".txt": "txt",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+PART_BYTES = 2**25
+_SEPARATORS = (",", ";", "\t")
+_BOM = "\ufeff"
+CONVERT = "convert the file, say from Latin-1: iconv -f LATIN1 -t UTF-8 old > new"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the rows of a source have in common; enough to write rows that were read elsewhere.
+
+    header: the header as it stands, with a byte order mark if there is one, without its line end, which is `end`.
+    """
+
+    name: str  # of the source, for messages
+    format: str
+    columns: tuple[str, ...]
+    text_column: str
+    separator: str = ""
+    header: str = ""
+    end: str = "\n"
+
+    def text(self, record: Record) -> Any:
+        """The value of the text column. Raises KeyError where a JSON object lacks it."""
+        if isinstance(record.values, dict):
+            return record.values[self.text_column]
+        assert record.values is not None
+        return record.values[self.columns.index(self.text_column)]
+
+    def cells(self, record: Record) -> Sequence[Any]:
+        """The values by column; None where a JSON object lacks the column."""
+        if isinstance(record.values, dict):
+            return [record.values.get(column) for column in self.columns]
+        return record.values or ()
+
+
+@dataclass
+class Part:
+    """Rows that are predicted and written together. `frame`: of Parquet, the rows as a polars DataFrame."""
+
+    number: int
+    records: list[Record]
+    end: Position
+    frame: Any = None
+
+
+class Source(ABC):
+    """Rows in numbered parts.
+
+    path: of a file on this machine. resumable: whether the rows can be read again from any part on. rows: how many there
+    are, where that is known.
+    """
+
+    table: Table
+    path: Path | None = None
+    resumable: bool = False
+    rows: int | None = None
+
+    @abstractmethod
+    def parts(self, size: int, finished: Mapping[int, Position]) -> Iterator[Part]:
+        """The parts that are not finished, in order; there is always a part 0. `finished`: number -> its end."""
+
+    @abstractmethod
+    def share(self, position: Position) -> float | None:
+        """How much of the input lies before `position`, 0 to 1; None if nobody can know."""
+
+
+class GivenTexts(Source):
+    """Texts from the command line or a program. Raises DataError for an empty one."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        from emodef.corpora.cells import UnusableRow, check_characters
+
+        for number, text in enumerate(texts, start=1):
+            try:
+                check_characters(text, f"text {number}")
+            except UnusableRow as error:
+                raise DataError(str(error)) from None
+            if not text.strip():
+                raise DataError(f"text {number} is empty; leave it out")
+        self.texts, self.rows = texts, len(texts)
+        self.table = Table("the texts given", "txt", ("text",), "text")
+
+    def parts(self, size: int, finished: Mapping[int, Position]) -> Iterator[Part]:
+        for number, start in enumerate(range(0, len(self.texts), size)):
+            some = self.texts[start : start + size]
+            records = [Record(start + i, text, [text]) for i, text in enumerate(some, start=1)]
+            yield Part(number, records, Position(start + len(some)))
+
+    def share(self, position: Position) -> float | None:
+        return position.row / len(self.texts)
+
+
+class TextSource(Source):
+    """A file, or a stream read once, of plain lines, CSV, TSV or JSONL."""
+
+    def __init__(
+        self,
+        format: str,
+        text_column: str | None,
+        *,
+        path: Path | None = None,
+        stream: IO[bytes] | None = None,
+    ) -> None:
+        self.path, self.resumable = path, path is not None
+        self._lines = None if stream is None else Lines(stream)
+        if self._lines is not None:
+            self._look(self._lines, "standard input", format, text_column)
+        else:
+            self._bytes = max(1, _size(Path(path or "")))
+            with closing(self._file()) as file:
+                self._look(Lines(file), str(path), format, text_column)
+
+    def _look(self, lines: Lines, name: str, format: str, text_column: str | None) -> None:
+        table = _head(lines, Table(name, format, (), ""))
+        self._start = lines.position
+        if doubled := [c for c in table.columns if table.columns.count(c) > 1]:
+            raise DataError(f"two columns are named {doubled[0]!r}; rename one", name, self._start.row)
+        self.table = replace(table, text_column=find_text_column(table, text_column))
+
+    def _file(self) -> IO[bytes]:
+        assert self.path is not None
+        return open(self.path, "rb", buffering=2**18)
+
+    def records(self, lines: Lines) -> Iterator[Record]:
+        """The rows from where `lines` stands."""
+        table = self.table
+        if table.format == "txt":
+            return plain_records(lines)
+        if table.format == "jsonl":
+            return json_records(lines)
+        return delimited_records(lines, table.separator, table.format == "csv", len(table.columns))
+
+    def parts(self, size: int, finished: Mapping[int, Position]) -> Iterator[Part]:
+        if self._lines is not None:
+            yield from self._parts(self._lines, size, finished)
+            return
+        with closing(self._file()) as file:
+            lines = Lines(file)
+            lines.seek(self._start)
+            yield from self._parts(lines, size, finished)
+
+    def _parts(self, lines: Lines, size: int, finished: Mapping[int, Position]) -> Iterator[Part]:
+        number, more = 0, True
+        while more:
+            if number in finished:
+                lines.seek(finished[number])
+            else:
+                records: list[Record] = []
+                start = lines.offset
+                more = False
+                for record in self.records(lines):
+                    records.append(record)
+                    if len(records) == size or lines.offset - start >= PART_BYTES:
+                        more = True
+                        break
+                if records or number == 0:
+                    yield Part(number, records, lines.position)
+            number += 1
+
+    def share(self, position: Position) -> float | None:
+        return None if self.path is None else min(1.0, position.offset / self._bytes)
+
+
+def open_source(given: str, text_column: str | None = None, format: str | None = None) -> Source:
+    """The rows of a file; of Parquet also at an address such as s3://… Raises DataError, SettingsError, MissingExtraError."""
+    is_address = re.match(r"[a-z][a-z0-9+.-]+://", given) is not None
+    if format is None:
+        suffix = Path(given).suffix.lower()
+        if suffix not in SUFFIXES:
+            known = ", ".join(SUFFIXES)
+            raise DataError(
+                f"the format of {suffix or 'this file'} is not known; name it with --input-format, or give one of {known}",
+                given,
+            )
+        format = SUFFIXES[suffix]
+    if format == "parquet":
+        from emodef.files.parquet import ParquetSource
+
+        return ParquetSource(given, text_column)
+    if is_address:
+        raise SettingsError(
+            f"{given}: only Parquet is read from an address; copy the file here first, or pipe it in"
+        )
+    return TextSource(format, text_column, path=Path(given))
+
+
+def find_text_column(table: Table, wanted: str | None) -> str:
+    """The column that was asked for, or the first that is named like one. Raises DataError, SettingsError."""
+    from emodef.corpora.cells import listed
+    from emodef.corpora.files import TEXT_COLUMNS
+
+    if table.format == "txt":
+        if wanted is not None:
+            raise SettingsError(
+                "--text-column is for rows with columns (csv, tsv, jsonl, parquet); for a pipe of these say --input-format"
+            )
+        return "text"
+    written = {column.casefold(): column for column in reversed(table.columns)}
+    column = wanted or next((written[name] for name in TEXT_COLUMNS if name in written), None)
+    if column is None or column not in table.columns:
+        problem = "no column looks like the text" if column is None else f"has no column {column!r}"
+        raise DataError(
+            f"{problem}, it has: {listed(table.columns)}; say which with --text-column", table.name
+        )
+    return column
+
+
+def _size(path: Path) -> int:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(2)
+        size = path.stat().st_size
+    except OSError as error:
+        raise DataError(
+            f"cannot be read: {error.strerror}; check the path and its permissions", path
+        ) from None
+    if head in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError("is UTF-16; convert it: iconv -f UTF-16 -t UTF-8", path)
+    return size
+
+
+def _head(lines: Lines, table: Table) -> Table:
+    """Columns and header; `lines` then stands before the first row."""
+    first = lines.take()
+    has_mark = first.startswith(_BOM.encode())
+    if first:
+        lines.put_back([first[3:] if has_mark else first])
+    if table.format == "txt":
+        return replace(table, columns=("text",))
+    if table.format == "jsonl":
+        return replace(table, columns=_first_keys(lines, table.name))
+    return _delimited_head(lines, table, _BOM if has_mark else "")
+
+
+def _first_keys(lines: Lines, name: str) -> tuple[str, ...]:
+    """The keys of the first line that is an object; the lines looked at are put back."""
+    looked: list[bytes] = []
+    keys: tuple[str, ...] = ()
+    while not keys and (line := lines.take()):
+        looked.append(line)
+        try:
+            value = json.loads(decoded(line)[0])
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            keys = tuple(value)
+    lines.put_back(looked)
+    if not keys:
+        raise DataError('has no row; each line should be an object such as {"text": "..."}', name)
+    return keys
+
+
+def _delimited_head(lines: Lines, table: Table, mark: str) -> Table:
+    separator = "\t"
+    if table.format == "csv":
+        line = lines.take()
+        bare = re.sub(r'"[^"]*"', "", decoded(line)[0])
+        separator = max(_SEPARATORS, key=bare.count)  # the first of equals: the comma
+        lines.put_back([line] if line else [])
+    record = next(delimited_records(lines, separator, table.format == "csv", None), None)
+    if record is None:
+        raise DataError("is empty; it needs a header row that names the columns, and rows", table.name)
+    if not isinstance(record.values, list) or record.problem:
+        raise DataError(f"the header cannot be read: {_remedied(record.problem)}", table.name, record.row)
+    return replace(
+        table,
+        columns=tuple(name.strip() for name in record.values),
+        separator=separator,
+        header=mark + record.raw,
+        end=record.end or "\n",
+    )
+
+
+def _remedied(problem: str) -> str:
+    if "carriage return" in problem:
+        return "lines end with carriage returns alone; convert it: tr '\\r' '\\n' < old > new"
+    if "not UTF-8" in problem:
+        return f"it {problem}; {CONVERT}"
+    return problem
