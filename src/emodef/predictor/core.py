@@ -222,14 +222,13 @@ class Predictor:
                 f"a definition of {longest} tokens leaves no room for a text in the {encoding.longest} the model takes; "
                 "give a shorter one"
             )
-        room = max(encoding.window - overhead - longest, LEAST_ROOM)
-        windows = cut(tokens, room)
+        windows = cut(tokens, np.maximum(encoding.window - overhead - definitions.lengths, LEAST_ROOM))
         owner = np.repeat(np.arange(len(tokens)), windows.counts)
 
         def pad(chosen: Indices) -> Padded:
             return self.encoder.pairs(windows.tokens, chosen, definitions, owner[chosen], encoding.longest)
 
-        return Block(first, windows, pad, overhead + longest)
+        return Block(first, windows, pad, overhead + definitions.lengths[owner])
 
     @overload
     def explain(  # type: ignore[overload-overlap]

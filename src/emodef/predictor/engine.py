@@ -32,13 +32,13 @@ class Block:
     first: int
     windows: Windows
     pad: Callable[[Indices], Padded]
-    overhead: int  # special tokens of each window
+    overhead: int | Indices  # tokens that each window gets beside its own: special ones, a definition
     values: Arrays = field(default_factory=list)  # outputs of the windows, (m, ...) each
     left: int = 0  # batches still to compute
 
     @property
     def lengths(self) -> Indices:
-        """Tokens of each window, special ones included."""
+        """Tokens of each window as the graph sees it."""
         return self.windows.tokens.lengths + self.overhead
 
 

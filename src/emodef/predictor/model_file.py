@@ -67,6 +67,8 @@ class ModelInfo:
 
     def __post_init__(self) -> None:
         labels, encoding = self.label_set, self.encoding
+        if not isinstance(labels, LabelSet) or not isinstance(encoding, Encoding):
+            raise DataError("label_set and encoding are needed, each an object")
         if self.scores not in SCORES:
             raise DataError(f"scores = {self.scores!r}; there are {', '.join(SCORES)}")
         _check_probability("thresholds.fixed", self.thresholds.get("fixed"))

@@ -51,24 +51,23 @@ class Windows:
         return mean
 
 
-def cut(tokens: Tokens, room: int) -> Windows:
-    """Cut every text of more than `room` tokens into windows of `room` tokens.
+def cut(tokens: Tokens, room: int | Indices) -> Windows:
+    """Cut every text of more than `room` tokens into windows of that many; `room` is one number, or one a text.
 
     They are spread evenly from the text's first token to its last, as few as leave each a quarter or more of its length in
     common with the next.
     """
     lengths = tokens.lengths
     counts = np.ones(len(tokens), dtype=np.int64)
-    long = np.flatnonzero(lengths > room)
-    if not len(long):
+    rooms = np.broadcast_to(room, counts.shape)
+    if not len(long := np.flatnonzero(lengths > rooms)):
         return Windows(tokens, counts, np.zeros(len(tokens), dtype=np.int64), lengths)
-    step = room - int(np.ceil(room * OVERLAP))
-    counts[long] += -(-(lengths[long] - room) // step)
+    steps = rooms - np.ceil(rooms * OVERLAP).astype(np.int64)
+    counts[long] += -(-(lengths - rooms) // steps)[long]
     owner = np.repeat(np.arange(len(tokens)), counts)
     number = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    starts = number * (lengths[owner] - room) // np.maximum(counts[owner] - 1, 1)
-    starts[counts[owner] == 1] = 0
-    sizes = np.minimum(lengths[owner], room)
+    starts = np.where(number == 0, 0, number * (lengths - rooms)[owner] // np.maximum(counts[owner] - 1, 1))
+    sizes = np.minimum(lengths, rooms)[owner]
     offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
     np.cumsum(sizes, out=offsets[1:])
     source = np.repeat(tokens.offsets[owner] + starts - offsets[:-1], sizes) + np.arange(offsets[-1])
