@@ -72,7 +72,7 @@ def test_evaluate_a_light_model(tiny_light: Path, rows: Path, predictor: Predict
     ("options", "code", "message"),
     [
         (["--scores", "mean"], 2, "answers with one head's scores"),
-        (["--split", "train"], 2, "has no split 'train'; choose one of test, dev"),
+        (["--split", "train"], 2, "has no split 'train'; choose one of dev, test"),
         (["--level", "ekman"], 2, "no level 'ekman'"),
     ],
 )

@@ -280,7 +280,7 @@ def test_tables_render(report: ProbeReport) -> None:
     assert len({table.title for table in tables}) == len(tables) >= 12
     text = "\n".join(render(table, "markdown") for table in tables)
     assert (
-        "| neutral words | deaf | 100.0 [100, 100] | 0.0 | anger | +50.00 [+50.0, +50.0] | 0.0 | anger + |"
+        "| deaf | neutral words | 100.0 [100, 100] | 0.0 | anger | +50.00 [+50.0, +50.0] | 0.0 | anger + |"
         in text
     )
     assert "Every emoji does exactly the same" in text  # as this model reads words alone

@@ -8,6 +8,7 @@ The sentences and words are in the TOML files beside this module, written for it
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +63,10 @@ class ProbeReport:
     def to_dict(self) -> dict[str, Any]:
         """The whole report for strict JSON; estimates as [value, low, high], rounded to five places."""
         return {"format": FORMAT, **plain(self)}
+
+    def to_json(self) -> str:
+        """`to_dict` as a line of text."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def probe(

@@ -122,8 +122,10 @@ def corpus_probes(
             continue
         try:
             results.append(_measure(judge, name, mapping, data_dir))
-        except DataError as error:
-            notes.append(f"{name}: not measured, it needs the corpus's files ({error})")
+        except DataError:  # its text has the path of some machine, which is no business of a card
+            notes.append(
+                f"{name}: not measured, its files are not to be had (emodef data show {name} says why)"
+            )
     return results, notes
 
 

@@ -31,8 +31,8 @@ def probe_tables(report: ProbeReport) -> list[Table]:
 def contrast_table(title: str, contrasts: Sequence[Contrast], notes: Iterable[str] = ()) -> Table:
     """Contrasts: the label that moves most, whether that is clear, and how many decisions change."""
     columns = [
-        Column("instead of"),
-        Column("in the same sentences"),
+        Column("words"),
+        Column("in place of"),
         Column("decisions changed, %", "percent", 1),
         Column("by a like word, %", "percent", 1),
         Column("most moved"),
@@ -42,8 +42,8 @@ def contrast_table(title: str, contrasts: Sequence[Contrast], notes: Iterable[st
     ]
     rows: Rows = [
         (
-            each.second,
             each.first,
+            each.second,
             each.changed,
             each.changed_alike,
             each.largest.label,
@@ -88,7 +88,7 @@ def change_table(report: ProbeReport) -> Table:
             f"Negated ({negation.pairs} pairs of sentences): the label of the plain sentence is decided in {lost}; its mean "
             f"probability falls from {_percent(negation.said.value)} to {_percent(negation.denied.value)}."
         )
-    return _table("Small changes that should not matter", columns, rows, notes)
+    return _table("Small changes to the sentences", columns, rows, notes)
 
 
 def language_table(report: ProbeReport) -> Table:
