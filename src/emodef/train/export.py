@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -243,7 +244,8 @@ def _info(
     """model.json's content but for what is fitted on the file's own output."""
     settings, match = trained.settings, trained.model.match
     encoder, longest = trained.tokenizer.encoder, trained.tokenizer.longest
-    backbone, data = Path(settings.backbone).name, Path(settings.corpus).name
+    told = {key: _without_folder(value) for key, value in settings.model_dump(mode="json").items()}
+    backbone, data = Path(settings.backbone).name, told["corpus"]
     return ModelInfo(
         label_set=trained.label_set,
         scores=scores,
@@ -256,9 +258,9 @@ def _info(
         ),
         definition_head=trained.model.definition is not None,
         about={
-            "name": name or f"{backbone} + {settings.setup} on {data}",
+            "name": name or f"{backbone} + {settings.setup} on {Path(data).name}",
             "precision": precision,
-            "settings": settings.model_dump(mode="json"),
+            "settings": told,
             "versions": versions(),
             "corpus": data,
             "dev": {"texts": len(dev)},
@@ -279,6 +281,11 @@ def _fitted(info: ModelInfo, dev: Corpus, probabilities: NDArray[np.float32]) ->
     }
     about = {**info.about, "dev": {"texts": len(dev), **measured}}
     return replace(info, thresholds=thresholds, calibration=curves, about=about)
+
+
+def _without_folder(setting: Any) -> Any:
+    """A model travels: what it tells of its training names files, not where on a machine they were."""
+    return Path(setting).name if isinstance(setting, str) and Path(setting).is_absolute() else setting
 
 
 def _counted(tell: Progress, what: str, total: int) -> Callable[[int], None]:
