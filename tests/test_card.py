@@ -91,9 +91,9 @@ def test_it_says_what_it_is_made_from_and_for_what_not(page: str) -> None:
     assert "decisions about a person" in page
     assert "clinical" in page
     assert re.search(
-        r"grief \(\d+ test texts, F1 [\d.]+ \[\d+, \d+\]\)", page
+        r"curiosity \(5 test texts, F1 [\d.]+ \[\d+, \d+\]\)", page
     )  # a rare label, with its interval
-    assert 'not measured as "how likely"' in page
+    assert "cross-validated inside dev" in page
     assert "emodef card light --data sample --no-corpora --license apache-2.0 --out " in page
     assert "nan" not in page
     assert str(Path.cwd()) not in page
@@ -131,6 +131,9 @@ def test_calibration_is_told(tmp_path: Path) -> None:
     assert "cross-validated inside dev: 0.032 raw, 0.012 calibrated" in text
     assert "fitted on 140 dev texts" in text
     assert "license:" not in text
+    raw = build_tiny_light(tmp_path / "raw", labels=LABELS, calibration=None)
+    page = write_card(raw, data=str(SAMPLE), corpora=False).folder / "README.md"
+    assert 'not measured as "how likely"' in page.read_text(encoding="utf-8")
     assert "Its terms are its publisher's" in text  # of data and backbone that nothing is known of
 
 
@@ -188,3 +191,10 @@ def test_card_command(light: Path, tmp_path: Path) -> None:
 def test_command_errors(light: Path, arguments: list[str], code: int, message: str) -> None:
     result = emodef_command(*[light if each == "LIGHT" else each for each in arguments], code=code)
     assert message in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("command", ["probe", "card"])
+def test_help_has_examples(command: str) -> None:
+    text = emodef_command(command, "--help").stdout
+    assert "Examples" in text
+    assert f"emodef {command} " in text

@@ -17,9 +17,8 @@ from emodef.probes import ProbeReport
 from emodef.reporting import Cell, Column, Table, format_cell, levels_table, render
 
 COUNT = Column("", "count")
-FEW_TEXTS = (
-    30  # labels with fewer test texts are named: their figures move by tens of points on a single text
-)
+FEW_TEXTS = 30  # labels with fewer test texts are named: one text moves their figures by points
+SHOWN_RARE = 8  # of them
 SCORES = {
     "emotion": "its emotion head (a linear layer over the text's vector)",
     "match": "matching the text's vector with those of the labels' definitions, which are stored in the file",
@@ -225,12 +224,15 @@ def _limits(info: ModelInfo, measured: Measured) -> list[str]:
         lines += [f"- {limit}" for limit in (facts or {}).get("limits", ())]
     report = measured.reports.get("test tuned") or measured.reports.get("test fixed")
     rare = [label for label in report.labels if label.support < FEW_TEXTS] if report else []
+    rare.sort(key=lambda label: label.support)
     if rare:
-        said = ", ".join(
-            f"{label.name} ({label.support} test texts, F1 {format_cell(label.f1, Column('', 'percent', 1))})"
-            for label in rare
-        )
-        lines.append(f"- **Rare labels.** Learnt from few texts and judged on few: {said}.")
+        column = Column("", "percent", 1)
+        said = [
+            f"{each.name} ({each.support} test texts, F1 {format_cell(each.f1, column)})" for each in rare
+        ]
+        more = len(rare) - SHOWN_RARE
+        listed = "; ".join(said[:SHOWN_RARE]) + (f"; and {more} more" if more > 0 else "")
+        lines.append(f"- **Rare labels.** Judged, and mostly learnt, from few texts: {listed}.")
     return ["\n".join(lines)]
 
 
