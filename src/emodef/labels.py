@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +15,13 @@ from numpy.typing import NDArray
 
 from emodef.errors import LabelSetError
 
+SHIPPED = Path(__file__).parent / "labelsets"
 _KEYS = ("name", "exclusive", "labels", "mappings", "coarse")
 
 
 def shipped() -> list[str]:
     """Names of the label sets that come with the package, sorted."""
-    files = resources.files("emodef").joinpath("labelsets").iterdir()
-    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    return sorted(file.stem for file in SHIPPED.glob("*.toml"))
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class LabelSet:
         given = os.fspath(name_or_path)
         if given in shipped():
             source = f"{given}.toml"
-            content = resources.files("emodef").joinpath("labelsets", source).read_bytes()
+            content = (SHIPPED / source).read_bytes()
         else:
             source = given
             try:
@@ -119,6 +117,8 @@ class LabelSet:
         try:
             return self.names.index(name)
         except ValueError:
+            import difflib
+
             near = difflib.get_close_matches(str(name), self.names, n=3)
             hint = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(self.names)}"
             raise LabelSetError(f"label set {self.name!r} has no label {name!r}; {hint}") from None
@@ -257,12 +257,16 @@ def _table(d: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _refuse_unknown(d: Mapping[str, Any], known: Sequence[str], what: str) -> None:
     for key in d:
         if key not in known:
+            import difflib
+
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it can have: {', '.join(known)}"
             raise LabelSetError(f"{what} has the unknown key {key!r}; {hint}")
 
 
 def _parse_toml(content: bytes, source: str) -> dict[str, Any]:
+    import tomllib  # only where a file is read: a model brings its labels along
+
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
