@@ -10,7 +10,18 @@ import typer
 from typer.core import TyperGroup
 
 import emodef
-from emodef.cli import comparing, data, evaluating, exporting, labels, predicting, reporting, training
+from emodef.cli import (
+    comparing,
+    data,
+    evaluating,
+    explaining,
+    exporting,
+    labels,
+    predicting,
+    probing,
+    reporting,
+    training,
+)
 from emodef.errors import EmodefError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -99,6 +110,8 @@ evaluating.add_commands(app)
 comparing.add_commands(app)
 exporting.add_commands(app)
 predicting.add_commands(app)
+explaining.add_commands(app)
 reporting.add_commands(app)
+probing.add_commands(app)
 app.add_typer(data.app, name="data")
 app.add_typer(labels.app, name="labels")
