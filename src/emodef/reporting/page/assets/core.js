@@ -23,7 +23,7 @@ const percent = (share, digits) => {
   const shown = (100 * share).toFixed(digits ?? (share > 0 && share < 0.0995 ? 1 : 0));
   return share > 0 && Number(shown) === 0 ? `<${shown.replace(/\d$/, "1")}%` : `${shown}%`;
 };
-const times = (lift) => `${lift >= 10 ? lift.toFixed(0) : lift.toFixed(1)}×`;
+const times = (lift) => `${lift.toFixed(lift >= 10 ? 0 : lift >= 0.95 || lift === 0 ? 1 : 2)}×`;
 
 const level = () => data.levels[state.level];
 const share = (label) => (data.texts ? label.count / data.texts : 0);

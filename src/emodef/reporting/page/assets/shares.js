@@ -64,7 +64,7 @@ function drawShares() {
       "--to": at(part),
       "--low": at(label.low),
       "--high": at(label.high),
-      title: [label.definition, interval].filter(Boolean).join("\n"),
+      title: [label.name, label.definition, interval].filter(Boolean).join("\n"),
     },
       make("span", { class: "name" }, label.name),
       make("span", { class: "track" }, label.count ? [make("i", { class: "fill" }), make("i", { class: "whisker" })] : null),

@@ -114,7 +114,7 @@ function drawLines() {
   const box = $("timeline-chart");
   const width = Math.max(280, box.clientWidth);
   const wide = width > 620;
-  const [left, right, upper, lower, foot] = [44, wide ? 118 : 10, 14, 300, 372];
+  const [left, right, upper, lower, foot] = [44, wide ? 128 : 10, 14, 300, 372];
   const bins = now.starts.length;
   const x = (bin) => left + ((width - left - right) * bin) / Math.max(1, bins - 1);
   const found = Math.max(0.005, ...lines.flatMap(({ values }) => values.filter((value) => value !== null)));
@@ -153,9 +153,10 @@ function drawLines() {
     lines.map(({ slot, values }) => draw("g", { class: "line", "--hue": `var(--s${slot})` },
       draw("path", { d: path(values, x, y) }),
       single(values).map(([value, bin]) => draw("circle", { cx: x(bin), cy: y(value), r: 2.5 })))),
-    wide ? ends.map(({ place, slot, shown }) => draw("text", {
-      class: "end", "--hue": `var(--s${slot})`, x: width - right + 10, y: shown + 4,
-    }, labels[place].name)) : null,
+    wide ? ends.flatMap(({ place, slot, shown }) => [
+      draw("circle", { class: "dot", "--hue": `var(--s${slot})`, cx: width - right + 12, cy: shown, r: 4 }),
+      draw("text", { class: "end", x: width - right + 21, y: shown + 4 }, labels[place].name),
+    ]) : null,
     pointer);
   const tip = make("div", { class: "tip", role: "status", hidden: true });
   const frame = make("div", {
@@ -211,7 +212,7 @@ function drawEach() {
     const top = Math.max(...shown, 1e-6);
     const y = (value) => height - 2 - (height - 6) * (value / top);
     const peak = values.indexOf(top);
-    const said = peak < 0 ? "no step of five texts" : `at most ${percent(top, 1)}, ${written(now.starts[peak], now.unit)}`;
+    const said = peak < 0 ? "no step of five texts" : `peak ${percent(top, 1)}, ${tick(now.starts[peak], now.unit)}`;
     return [make("figure", { "--hue": hue(label) },
       make("figcaption", {}, make("b", {}, label.name), make("span", {}, percent(share(label), 1))),
       draw("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": `${label.name}: ${said}` },

@@ -1,5 +1,8 @@
 // Which labels come together: a table of coloured squares, read with the pointer or the arrow keys, and the strongest pairs.
-const FEW = 5; // texts under which a pair's lift says little
+const FEW = 5; // texts under which a share or a lift says little
+const DAMPING = 2; // texts added to both sides of a lift where it becomes a colour: few texts, pale colour
+// Colours run so that black and white both stand out 4.5 to 1 just above this value, and only there; values step over it.
+const DEEP = 0.7;
 const together = { mode: "share" };
 
 function pairCounts() {
@@ -10,7 +13,8 @@ function pairCounts() {
   const counts = new Map(pairs.flatMap(([a, b, n]) => [[`${a},${b}`, n], [`${b},${a}`, n]]));
   return { labels, order, both: (a, b) => counts.get(`${a},${b}`) ?? 0 };
 }
-const lift = (labels, a, b, n) => (n * data.texts) / (labels[a].count * labels[b].count);
+const expected = (labels, a, b) => (labels[a].count * labels[b].count) / data.texts; // texts, if chance alone paired labels
+const lift = (labels, a, b, n) => n / expected(labels, a, b);
 
 function drawTogether() {
   const { labels, order, both } = pairCounts();
@@ -24,7 +28,7 @@ function drawTogether() {
   const byShare = together.mode === "share";
   $("together-lead").textContent = byShare
     ? "Of the texts with the label at the left, the share that also have the label above."
-    : "How many times as often two labels meet as they would by chance. 1× is chance; pairs of fewer than five texts are left pale.";
+    : "How many times as often two labels meet as they would by chance, which is 1×. Where few texts meet the colour is pale.";
   const top = Math.max(...level().pairs.flatMap(([a, b, n]) =>
     [a, b].map((one) => (labels[one].count >= FEW ? n / labels[one].count : 0))), 0.01);
   const readout = make("p", { class: "readout", "aria-live": "polite" });
@@ -34,9 +38,10 @@ function drawTogether() {
     const n = both(a, b);
     const [row, column] = [labels[a].name, labels[b].name];
     if (a === b) return `${row}: ${count(labels[a].count, "text")}`;
-    if (!n) return `No text has both ${row} and ${column}.`;
+    const chance = expected(labels, a, b);
+    if (!n) return `No text has both ${row} and ${column}; by chance ${chance < 1 ? "hardly one" : whole.format(Math.round(chance))} would.`;
     return `${row} and ${column}: ${count(n, "text")}, ${percent(n / labels[a].count)} of ${row} and ` +
-      `${percent(n / labels[b].count)} of ${column}, ${times(lift(labels, a, b, n))} chance`;
+      `${percent(n / labels[b].count)} of ${column}, ${times(n / chance)} chance`;
   };
   const cell = (a, b, i, j) => {
     const n = both(a, b);
@@ -48,21 +53,22 @@ function drawTogether() {
       value = Math.sqrt(Math.min(1, n / labels[a].count / top));
       text = percent(n / labels[a].count, 0);
       kind = "more";
-    } else if (a !== b && n) {
-      const ratio = lift(labels, a, b, n);
-      value = Math.min(1, Math.abs(Math.log2(ratio)) / 4) * (n < FEW ? 0.25 : 1);
-      text = times(ratio);
-      kind = ratio >= 1 ? "more" : "less";
+    } else if (a !== b && !byShare) {
+      const chance = expected(labels, a, b);
+      value = Math.min(1, Math.abs(Math.log2((n + DAMPING) / (chance + DAMPING))) / 4);
+      text = times(n / chance);
+      kind = n >= chance ? "more" : "less";
     }
+    value = Math.round(20 * value) / 20;
     return make("td", {
-      class: [kind, value > 0.62 && "deep", ...breaks].filter(Boolean).join(" "),
+      class: [kind, value > DEEP && "deep", ...breaks].filter(Boolean).join(" "),
       tabindex: i === 0 && j === 0 ? 0 : -1,
-      "--value": value.toFixed(3),
+      "--value": value.toFixed(2),
       "data-row": i,
       "data-column": j,
     }, make("span", {}, a === b ? "" : text));
   };
-  const grid = make("table", { class: order.length > 14 ? "heat small" : "heat", "--labels": order.length },
+  const grid = make("table", { class: `heat ${order.length > 14 ? "small" : order.length < 9 ? "few" : ""}`, "--labels": order.length, role: "grid" },
     make("caption", { class: "unseen" }, $("together-lead").textContent),
     make("thead", {}, make("tr", {}, make("td", {}), order.map((b) =>
       make("th", { scope: "col" }, make("span", {}, labels[b].name))))),
@@ -116,7 +122,7 @@ function scale(byShare, top) {
 function pairList(labels) {
   const ranked = level().pairs
     .map(([a, b, n]) => ({ a, b, n, lift: lift(labels, a, b, n) }))
-    .filter(({ n }) => together.mode === "share" || n >= FEW)
+    .filter(({ n, lift: ratio }) => together.mode === "share" || (n >= FEW && ratio > 1))
     .sort((x, y) => (together.mode === "share" ? y.n - x.n : y.lift - x.lift) || y.n - x.n)
     .slice(0, 12);
   const title = together.mode === "share" ? "Most often together" : "Furthest above chance";
@@ -130,5 +136,5 @@ function pairList(labels) {
   const titles = together.mode === "share" ? ["texts", "× chance"] : ["× chance", "texts"];
   return [make("h3", {}, title), ranked.length
     ? [make("div", { class: "titles", "aria-hidden": "true" }, titles.map((name) => make("span", {}, name))), make("ol", {}, ranked.map(item))]
-    : make("p", { class: "note" }, "No two labels meet in five texts or more.")];
+    : make("p", { class: "note" }, "No two labels meet more often than by chance in five texts or more.")];
 }
