@@ -158,4 +158,4 @@ def test_bad_rows_stop_it_or_are_said(put: Put) -> None:
     assert "p.csv:3: the probability of 'joy' is '9'" in result.stderr
     result = emodef_command("report", folder / "p.csv", "--on-error", "skip")
     assert "1 row could not be used" in result.stderr
-    assert "p.html: 1 texts" in result.stderr
+    assert "p.html: 1 text\n" in result.stderr

@@ -129,6 +129,19 @@ def test_long_parquet_crosses_batches(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found == [("a", ["joy", "love", "fear"]), ("b", []), ("c", ["joy", "love"]), ("c", ["joy"])]
 
 
+def test_broken_parquet(tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    texts = [f"text {k} {k**7}" for k in range(3000)]
+    frame = polars.DataFrame({"text": texts, "predicted": [["joy"]] * 3000, "probabilities": [[0.5]] * 3000})
+    path = tmp_path / "p.parquet"
+    frame.write_parquet(path, compression="zstd")
+    content = bytearray(path.read_bytes())
+    content[40:4000] = bytes(3960)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"p\.parquet: cannot be read as Parquet"):
+        read(path)
+
+
 def test_no_probabilities(put: Put) -> None:
     folder = put({"p.csv": "text,predicted,probabilities\na,joy|love,\n"})
     scores = read(folder / "p.csv")[0].scores

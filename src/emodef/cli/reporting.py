@@ -112,7 +112,7 @@ def report(
     if not quiet:
         for note in notes:
             typer.echo(f"note: {note}", err=True)
-        typer.echo(f"{out}: {summary.texts:,} texts", err=True)
+        typer.echo(f"{out}: {summary.texts:,} text{'' if summary.texts == 1 else 's'}", err=True)
 
 
 def _check(summary: Summary, source: Predictions, time_column: str | None, labels: str | None) -> None:

@@ -233,18 +233,24 @@ def _column(
 
 def _parquet(path: Path, columns: Sequence[str], size: int) -> Numbered:
     """A batch at a time: `open_table` would read the columns whole."""
-    scan = _polars().scan_parquet(path, glob=False).select(list(dict.fromkeys(columns)))
     for start in range(0, size, BATCH):
-        yield from enumerate(scan.slice(start, BATCH).collect().iter_rows(named=True), start=start + 1)
+        batch = _collected(
+            path, lambda scan, start=start: scan.select(list(dict.fromkeys(columns))).slice(start, BATCH)
+        )
+        yield from enumerate(batch.iter_rows(named=True), start=start + 1)
 
 
 def _parquet_rows(path: Path) -> int:
-    polars = _polars()
-    return int(polars.scan_parquet(path, glob=False).select(polars.len()).collect().item())
+    polars = require("polars", extra="data")
+    return int(_collected(path, lambda scan: scan.select(polars.len())).item())
 
 
-def _polars() -> Any:
-    return require("polars", extra="data")
+def _collected(path: Path, query: Callable[[Any], Any]) -> Any:
+    polars = require("polars", extra="data")
+    try:
+        return query(polars.scan_parquet(path, glob=False)).collect()
+    except polars.exceptions.PolarsError as error:
+        raise DataError(f"cannot be read as Parquet: {str(error).splitlines()[0]}", path) from None
 
 
 def _lines(path: Path) -> int:
