@@ -49,14 +49,9 @@ def about(command: str, arguments: list[str], options: argparse.Namespace, setti
 
     from emodef.train.versions import code_version, hardware, versions
 
-    load_before = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    if load_before is not None and load_before > 0.5 and not options.quick:
-        print(
-            f"warning: the machine is not idle (load {load_before:.1f}); the figures will suffer",
-            file=sys.stderr,
-        )
+    load_before = load_now(quick=options.quick)
     return {
-        "command": shlex.join(["python", "-m", f"bench.{command}", *_without_paths(arguments)]),
+        "command": shlex.join(["python", "-m", f"bench.{command}", *without_paths(arguments)]),
         "quick": options.quick,
         "date": datetime.now(UTC).date().isoformat(),
         "commit": code_version(),
@@ -64,10 +59,18 @@ def about(command: str, arguments: list[str], options: argparse.Namespace, setti
         "load_before": load_before,
         "versions": versions(),
         "settings": {
-            key: _without_paths([value])[0] if isinstance(value := getattr(settings, key), str) else value
+            key: without_paths([value])[0] if isinstance(value := getattr(settings, key), str) else value
             for key in SHOWN
         },
     }
+
+
+def load_now(*, quick: bool = False) -> float | None:
+    """The machine's load, warning where it is not idle; None where the system does not tell."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    if load is not None and load > 0.5 and not quick:
+        print(f"warning: the machine is not idle (load {load:.1f}); the figures will suffer", file=sys.stderr)
+    return load
 
 
 def save(folder: Path, name: str, result: dict[str, Any]) -> None:
@@ -76,6 +79,6 @@ def save(folder: Path, name: str, result: dict[str, Any]) -> None:
     print(f"wrote {folder / name}.json and {write_report(folder)}")
 
 
-def _without_paths(arguments: list[str]) -> list[str]:
+def without_paths(arguments: list[str]) -> list[str]:
     """Where the measuring machine keeps its folders says nothing to anyone else: absolute paths are cut to their last part."""
     return [f"…/{Path(word).name}" if Path(word).is_absolute() else word for word in arguments]

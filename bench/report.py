@@ -59,7 +59,7 @@ def _comparison(found: dict[str, Any]) -> list[str]:
         *(["real tokens, whole epoch"] if real else []),
         f'"{found["base"]}" is faster by',
     ]
-    lines = [f"## {found['title']}", "", *_table(head, rows), ""]
+    lines = [f"## {found['title']}", "", *table(head, rows), ""]
     if "denormal_moments" in found:
         counts = "; ".join(f"{name}: {number:,}" for name, number in found["denormal_moments"].items())
         lines += [
@@ -83,7 +83,7 @@ def _profile(result: dict[str, Any]) -> list[str]:
     rows.append(
         ["ms a step, profiled", *(f"{found['ms_per_step_profiled']:.1f}" for found in setups.values())]
     )
-    lines = ["## Where the time of a step goes", "", *_table(["", *setups], rows), ""]
+    lines = ["## Where the time of a step goes", "", *table(["", *setups], rows), ""]
     lines += [
         "Profiling itself slows short operations most, so their shares are upper bounds. `cdp`: steps on pairs.",
         "",
@@ -94,7 +94,7 @@ def _profile(result: dict[str, Any]) -> list[str]:
         lines += [
             f"### Costliest operations: {setup}",
             "",
-            *_table(["operation", "group", "share", "calls a step"], rows),
+            *table(["operation", "group", "share", "calls a step"], rows),
             "",
         ]
     return lines
@@ -114,7 +114,7 @@ def _memory(result: dict[str, Any]) -> list[str]:
         f"peak MiB (wanted: below {result['wanted_mib']:,})",
     ]
     return [
-        "## Peak memory of a run", "", *_table(head, rows), "",
+        "## Peak memory of a run", "", *table(head, rows), "",
         "Largest resident size of the process over a whole run: training steps (the split's longest texts among them), resume states,",
         "evaluation of all dev and test texts with bootstrap intervals, and saving.", "",
     ]  # fmt: skip
@@ -136,7 +136,8 @@ def _about(about: dict[str, Any]) -> list[str]:
     ]
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table; all columns but the first are right-aligned."""
     lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
     return [lines[0], "|" + "|".join(["---", *["---:"] * (len(head) - 1)]) + "|", *lines[1:]]
 
