@@ -84,9 +84,7 @@ def write_rows(path: Path, count: int) -> None:
             return
         writer = csv.writer(file)
         writer.writerow(["id", "text", "stars"])
-        writer.writerows(
-            [f"{number:09d}", text, number % 5] for number, text in enumerate(sentences(count))
-        )
+        writer.writerows([f"{number:09d}", text, number % 5] for number, text in enumerate(sentences(count)))
 
 
 def measure(rows: int, form: str, model: Path | None) -> dict[str, Any]:
@@ -95,7 +93,16 @@ def measure(rows: int, form: str, model: Path | None) -> dict[str, Any]:
         folder = Path(made)
         given, wanted, noted = folder / f"in.{form}", folder / f"out.{form}", folder / "peak"
         write_rows(given, rows)
-        arguments = ["predict", "--file", str(given), "--text-column", "text", "--out", str(wanted), "--quiet"]
+        arguments = [
+            "predict",
+            "--file",
+            str(given),
+            "--text-column",
+            "text",
+            "--out",
+            str(wanted),
+            "--quiet",
+        ]
         start = time.perf_counter()
         command = [sys.executable, "-c", CHILD, str(noted), *arguments]
         done = subprocess.run(

@@ -80,7 +80,7 @@ def page(found: Mapping[str, Any]) -> list[str]:
     ]
     if found["model_added"]:
         lines.append(
-            f"The wheel of this checkout has no model inside; its size, packed, is counted as {found['model_added'] / 1e6:.1f} MB of emodef."
+            f"The wheel of this checkout has no model inside; packed, its {found['model_added'] / 1e6:.1f} MB are counted as emodef's."
         )
     if any(name.startswith("nvidia") for name in found.get(THEIRS, ())):
         lines.append("This torch is a CUDA build, not the CPU build that should be compared with.")
@@ -96,7 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = light.parser("install_size", __doc__)
-    parser.add_argument("--torch", default=torch_here(), help="which torch (default: the build installed here)")
+    parser.add_argument(
+        "--torch", default=torch_here(), help="which torch (default: the build installed here)"
+    )
     parser.add_argument(
         "--pip", default="", metavar="OPTIONS", help='of the download of torch, such as "--index-url URL"'
     )

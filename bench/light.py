@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -81,7 +81,7 @@ class Run:
 
         found = versions()
         for name in PACKAGES:
-            with _absent():
+            with suppress(PackageNotFoundError):
                 found[name] = version(name)
         return {
             "command": shlex.join(["python", "-m", f"bench.{self.command}", *without_paths(self.arguments)]),
@@ -114,11 +114,3 @@ def _footer(about: dict[str, Any]) -> list[str]:
         f"Command: `{about['command']}` at commit {about['commit']}, {about['date']}. Machine: {machine['cpu']}, "
         f"{machine['cores']} cores{load}. {named}.",
     ]
-
-
-@contextmanager
-def _absent() -> Iterator[None]:
-    try:
-        yield
-    except PackageNotFoundError:
-        pass

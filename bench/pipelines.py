@@ -44,7 +44,9 @@ class Pipeline:
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        if self.checkpoint is not None:  # its network; the classifier on top is new, which costs as much as a trained one
+        if (
+            self.checkpoint is not None
+        ):  # its network; the classifier on top is new, which costs as much as a trained one
             model = AutoModelForSequenceClassification.from_pretrained(
                 self.checkpoint, num_labels=self.labels
             )
@@ -81,7 +83,11 @@ class Pipeline:
         """For a table's caption."""
         if self.checkpoint is not None:
             return "the checkpoint"
-        return "roberta-base's size, random weights" if self.family == "roberta" else "the same size, random weights"
+        return (
+            "roberta-base's size, random weights"
+            if self.family == "roberta"
+            else "the same size, random weights"
+        )
 
 
 class Pipelined:

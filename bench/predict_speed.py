@@ -122,11 +122,13 @@ def page(found: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
             ]
         )
     waits = [
-        [name, f"{wait['median_ms']:.2f}", f"{wait['p95_ms']:.2f}"]
-        for name, wait in found["latency"].items()
+        [name, f"{wait['median_ms']:.2f}", f"{wait['p95_ms']:.2f}"] for name, wait in found["latency"].items()
     ]
     names = list(found["survey"])
-    survey = [[batch, *(f"{found['survey'][name][batch]:,.1f}" for name in names)] for batch in found["survey"][SAME]]
+    survey = [
+        [batch, *(f"{found['survey'][name][batch]:,.1f}" for name in names)]
+        for batch in found["survey"][SAME]
+    ]
     return [
         "# Prediction: texts per second",
         "",
@@ -154,7 +156,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = light.parser("predict_speed", __doc__)
-    parser.add_argument("--checkpoint", type=Path, help="the same model as transformers has it (default: random weights)")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="the same model as transformers has it (default: random weights)"
+    )
     parser.add_argument("--threads", type=int, default=usable_cores(), help="of every contender")
     options = parser.parse_args(given)
     run = light.Run("predict_speed", given, options)
@@ -165,9 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     large = Pipeline("roberta", folder / TOKENIZER, labels, tiny=options.quick)
     with ExitStack() as stack:
         made = {OURS: Light(folder), SAME: same, LARGE: large}
-        started = {
-            name: stack.enter_context(Contender(what, options.threads)) for name, what in made.items()
-        }
+        started = {name: stack.enter_context(Contender(what, options.threads)) for name, what in made.items()}
         field = Field(started, test.texts[:200] if options.quick else test.texts, 16 if options.quick else 1)
         field.warm()
         survey = field.survey()

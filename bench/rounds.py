@@ -6,7 +6,6 @@ A ratio is taken within a round; its median over the rounds is given with the lo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -27,15 +26,17 @@ def ratio(over: list[float], under: list[float]) -> dict[str, float]:
     ratios = np.array(over) / np.array(under)
     return {
         name: round(float(value), 3)
-        for name, value in (("median", np.median(ratios)), ("lowest", ratios.min()), ("highest", ratios.max()))
+        for name, value in (
+            ("median", np.median(ratios)),
+            ("lowest", ratios.min()),
+            ("highest", ratios.max()),
+        )
     }
 
 
 def shown(found: Mapping[str, float], digits: int = 2) -> str:
     """A ratio as a table's cell."""
-    return (
-        f"**{found['median']:.{digits}f}** [{found['lowest']:.{digits}f}, {found['highest']:.{digits}f}]"
-    )
+    return f"**{found['median']:.{digits}f}** [{found['lowest']:.{digits}f}, {found['highest']:.{digits}f}]"
 
 
 def quantiles(seconds: list[float]) -> dict[str, float]:
@@ -49,5 +50,3 @@ def quantiles(seconds: list[float]) -> dict[str, float]:
 def median(values: list[float]) -> float:
     """Their median, as a plain number."""
     return float(np.median(values))
-
-
