@@ -233,23 +233,24 @@ def _column(
 
 def _parquet(path: Path, columns: Sequence[str], size: int) -> Numbered:
     """A batch at a time: `open_table` would read the columns whole."""
+    wanted = _scan(path).select(list(dict.fromkeys(columns)))
     for start in range(0, size, BATCH):
-        batch = _collected(
-            path, lambda scan, start=start: scan.select(list(dict.fromkeys(columns))).slice(start, BATCH)
-        )
+        batch = _collected(path, wanted.slice(start, BATCH))
         yield from enumerate(batch.iter_rows(named=True), start=start + 1)
 
 
 def _parquet_rows(path: Path) -> int:
-    polars = require("polars", extra="data")
-    return int(_collected(path, lambda scan: scan.select(polars.len())).item())
+    return int(_collected(path, _scan(path).select(require("polars", extra="data").len())).item())
 
 
-def _collected(path: Path, query: Callable[[Any], Any]) -> Any:
-    polars = require("polars", extra="data")
+def _scan(path: Path) -> Any:
+    return require("polars", extra="data").scan_parquet(path, glob=False)
+
+
+def _collected(path: Path, query: Any) -> Any:
     try:
-        return query(polars.scan_parquet(path, glob=False)).collect()
-    except polars.exceptions.PolarsError as error:
+        return query.collect()
+    except require("polars", extra="data").exceptions.PolarsError as error:
         raise DataError(f"cannot be read as Parquet: {str(error).splitlines()[0]}", path) from None
 
 
