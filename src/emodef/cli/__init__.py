@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line with `arguments` (by default the process's own), and exit."""
-    from emodef.cli.app import app
+    from emodef.cli.app import build
 
-    app(args=None if arguments is None else list(arguments), prog_name="emodef")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    build(given[0] if given else None)(args=given, prog_name="emodef")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from typing import Annotated, Any
@@ -10,18 +11,6 @@ import typer
 from typer.core import TyperGroup
 
 import emodef
-from emodef.cli import (
-    comparing,
-    data,
-    evaluating,
-    explaining,
-    exporting,
-    labels,
-    predicting,
-    probing,
-    reporting,
-    training,
-)
 from emodef.errors import EmodefError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -66,22 +55,12 @@ def _fail(message: str, code: int, error: BaseException | None = None) -> None:
     raise typer.Exit(code)
 
 
-app = typer.Typer(
-    cls=Commands,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"emodef {emodef.__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
@@ -105,13 +84,46 @@ def root(
     """
 
 
-training.add_commands(app)
-evaluating.add_commands(app)
-comparing.add_commands(app)
-exporting.add_commands(app)
-predicting.add_commands(app)
-explaining.add_commands(app)
-reporting.add_commands(app)
-probing.add_commands(app)
-app.add_typer(data.app, name="data")
-app.add_typer(labels.app, name="labels")
+# command, or group of commands -> its module here
+MODULES = {
+    "train": "training",
+    "recipes": "training",
+    "evaluate": "evaluating",
+    "compare": "comparing",
+    "export": "exporting",
+    "pack": "exporting",
+    "predict": "predicting",
+    "explain": "explaining",
+    "report": "reporting",
+    "probe": "probing",
+    "card": "probing",
+    "data": "data",
+    "labels": "labels",
+}
+
+
+def build(command: str | None = None) -> typer.Typer:
+    """The tree of commands; given one of them, only what it needs: building all takes longer than predicting a text."""
+    tree = typer.Typer(
+        cls=Commands,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    tree.callback()(root)
+    wanted = [MODULES[command]] if command in MODULES else dict.fromkeys(MODULES.values())
+    for name in wanted:
+        module = importlib.import_module(f"emodef.cli.{name}")
+        if hasattr(module, "app"):
+            tree.add_typer(module.app, name=name)
+        else:
+            module.add_commands(tree)
+    return tree
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module 'emodef.cli.app' has no attribute {name!r}")
+    globals()["app"] = whole = build()
+    return whole
