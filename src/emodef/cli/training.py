@@ -289,17 +289,17 @@ def _check_corpus(corpus: Mapping[str, Corpus], settings: TrainSettings) -> None
 
 def _print_plan(settings: TrainSettings, corpus: Mapping[str, Corpus], json: bool) -> None:
     from emodef.pairs import definition_pairs
-    from emodef.train.sampling import draw_tasks
+    from emodef.train.sampling import count_primary, total_steps
 
     train = corpus["train"]
     per_epoch = -(-len(train) // settings.batch_size)
-    steps = settings.epochs * per_epoch
-    primary = int(draw_tasks(settings.seed, steps, settings.p).sum()) if settings.auxiliary else steps
     pairs = (
         len(definition_pairs(train.labels, settings.seed, negatives="cdp" in settings.tasks))
         if settings.auxiliary
         else 0
     )
+    steps = total_steps(settings, per_epoch, auxiliary=pairs > 0)
+    primary = count_primary(settings.seed, steps, settings.p) if pairs else steps
     plan = {
         "settings": settings.model_dump(mode="json"),
         "texts": {split: len(part) for split, part in corpus.items()},
@@ -315,7 +315,9 @@ def _print_plan(settings: TrainSettings, corpus: Mapping[str, Corpus], json: boo
     texts = ", ".join(f"{split} {len(part):,}" for split, part in corpus.items())
     typer.echo(f"# texts: {texts}; {len(train.label_set)} labels ({train.label_set.name})")
     about = f" and {steps - primary:,} auxiliary ones over {pairs:,} pairs" if settings.auxiliary else ""
-    typer.echo(f"# steps: {primary:,} primary ones{about}; {settings.epochs} epochs of {per_epoch:,}")
+    usual = steps == settings.epochs * per_epoch
+    parts = f"epochs of {per_epoch:,}" if usual else f"equal parts; a pass over the texts is {per_epoch:,}"
+    typer.echo(f"# steps: {primary:,} primary ones{about}; {settings.epochs} {parts}")
 
 
 def _print_run(run: Run, json: bool) -> None:

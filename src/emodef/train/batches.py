@@ -14,7 +14,7 @@ from emodef.errors import SettingsError
 from emodef.labels import LabelSet
 from emodef.pairs import Pairs, definition_pairs
 from emodef.train.model import AuxiliaryBatch, Inputs, PrimaryBatch
-from emodef.train.sampling import Batches, Draw, TaskSampler, mask_words
+from emodef.train.sampling import Batches, Draw, TaskSampler, mask_words, total_steps
 from emodef.train.settings import TrainSettings
 from emodef.train.tokenization import TextTokenizer
 
@@ -82,14 +82,9 @@ class StepBatches:
         self._cached_pairs: tuple[int, Pairs] | None = None
         pairs = len(self._pairs(0)) if settings.auxiliary else 0
         self.auxiliary = Batches(pairs, self._pair_lengths, settings.batch_size, settings.seed, stream=1)
-        self.epoch_steps = len(self.primary)
-        self.sampler = TaskSampler(
-            settings.seed,
-            settings.epochs * self.epoch_steps,
-            settings.p,
-            len(self.primary),
-            len(self.auxiliary),
-        )
+        self.epoch_steps = len(self.primary)  # of a pass over the texts
+        steps = total_steps(settings, self.epoch_steps, auxiliary=pairs > 0)
+        self.sampler = TaskSampler(settings.seed, steps, settings.p, len(self.primary), len(self.auxiliary))
         self._definition_inputs = self._match_definitions(corpus) if "match" in settings.tasks else None
 
     def __len__(self) -> int:

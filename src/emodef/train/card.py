@@ -10,6 +10,7 @@ from emodef.evaluation import Report
 
 if TYPE_CHECKING:
     from emodef.train.checkpoint import TrainedModel
+    from emodef.train.settings import TrainSettings
 
 
 def model_card(
@@ -57,7 +58,8 @@ def model_card(
         "## Training",
         f"- Texts: {sizes}. Setup `{settings.setup}`, pooling `{settings.pooling}`, seed {settings.seed}, {facts['precision']}.",
         f"- {facts['steps']['primary']:,} primary and {facts['steps']['auxiliary']:,} auxiliary steps of {settings.batch_size} examples,"
-        f" {facts['seconds'] / 60:.0f} minutes; epoch {facts['kept_epoch']} of {settings.epochs} kept ({settings.keep}).",
+        f" {facts['seconds'] / 60:.0f} minutes; epoch {facts['kept_epoch']} of {settings.epochs} kept ({settings.keep})."
+        f"{_budget(settings)}",
         f"- {facts['truncated_texts']:,} training texts were cut at {settings.max_length} tokens.",
         f"- Hardware: {', '.join(f'{k} {v}' for k, v in about['hardware'].items())}.",
         "",
@@ -85,6 +87,15 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _budget(settings: TrainSettings) -> str:
+    """What is unusual about the number of steps."""
+    if settings.steps_as_p is not None:
+        return f" As many steps as a run with p = {settings.steps_as_p:g} makes primary ones."
+    if settings.budget == "primary" and settings.auxiliary:
+        return " The primary steps alone are epochs × batches of the texts."
+    return ""
 
 
 def _with_interval(estimate: Any) -> str:

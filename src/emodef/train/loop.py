@@ -30,6 +30,7 @@ from emodef.train.model import build_model
 from emodef.train.performance import resolve_precision, tuned_process
 from emodef.train.processes import Interrupted, any_process, caught_signals, global_losses, use_cpu
 from emodef.train.resume import fingerprint, load_best, load_state, save_best, save_state
+from emodef.train.sampling import epoch_ends
 from emodef.train.settings import TrainSettings
 from emodef.train.tokenization import TextTokenizer
 
@@ -110,6 +111,7 @@ def train(
     model, stepper = accelerator.prepare(trained.model, optimizer)
     batches.tokens.real, batches.tokens.computed = progress["tokens"]
     began, earlier = time.monotonic(), progress["seconds"]
+    ends = epoch_ends(len(batches), settings.epochs)
 
     model.train()
     with caught_signals() as caught, log.progress(len(batches), start, progress["window"]) as bar:
@@ -138,8 +140,8 @@ def train(
 
             done = step + 1
             bar.step(done, shown, made, rate * settings.learning_rate)
-            if epoch_ends := done % batches.epoch_steps == 0:
-                epoch = _evaluate_epoch(done // batches.epoch_steps, trained, dev, settings, accelerator)
+            if epoch_end := done in ends:
+                epoch = _evaluate_epoch(ends.index(done) + 1, trained, dev, settings, accelerator)
                 progress["epochs"].append(epoch)
                 bar.epoch(epoch, done)
                 if _is_best(epoch, progress["best"]):
@@ -148,7 +150,7 @@ def train(
                         save_best(folder, trained.model)
                 progress["finished"] = done == len(batches) or _out_of_patience(epoch, progress, settings)
             interrupted = any_process(accelerator, bool(caught) or done == stop_after)
-            if epoch_ends or interrupted or done % settings.save_every == 0:
+            if epoch_end or interrupted or done % settings.save_every == 0:
                 progress["seconds"] = earlier + time.monotonic() - began
                 progress["tokens"] = [batches.tokens.real, batches.tokens.computed]
                 progress["window"] = bar.window
@@ -168,7 +170,7 @@ def train(
     if settings.keep == "best":
         kept = progress["best"]["epoch"]
         load_best(folder, trained.model)
-    made_tasks = batches.sampler.tasks[: len(progress["epochs"]) * batches.epoch_steps]
+    made_tasks = batches.sampler.tasks[: ends[len(progress["epochs"]) - 1]]
     return Trained(
         trained,
         epochs=progress["epochs"],

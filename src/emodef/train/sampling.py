@@ -8,9 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from emodef.errors import SettingsError
+
+if TYPE_CHECKING:
+    from emodef.train.settings import TrainSettings
 
 Indices = NDArray[np.int64]
 
@@ -23,6 +29,42 @@ def draw_tasks(seed: int, steps: int, p: float) -> NDArray[np.bool_]:
     Step i's draw does not depend on `steps`, so a longer run starts with the same tasks.
     """
     return np.random.Generator(np.random.Philox(key=seed)).random(steps) < p
+
+
+def count_primary(seed: int, steps: int, p: float) -> int:
+    """How many of `steps` steps train the primary task."""
+    return int(draw_tasks(seed, steps, p).sum())
+
+
+def steps_until(seed: int, primary: int, p: float) -> int:
+    """The number of steps after which `primary` primary ones are made, the last of them just then."""
+    steps = primary
+    while (made := np.cumsum(draw_tasks(seed, steps, p)))[-1] < primary:
+        steps *= 2
+    return int(np.searchsorted(made, primary)) + 1
+
+
+def total_steps(settings: TrainSettings, epoch_steps: int, *, auxiliary: bool) -> int:
+    """Steps of a run over an epoch of `epoch_steps` primary batches; `auxiliary`: whether there are auxiliary examples to draw.
+
+    Raises SettingsError where `steps_as_p` leaves too few to evaluate `epochs` times.
+    """
+    steps = settings.epochs * epoch_steps
+    if settings.budget == "primary" and auxiliary:
+        return steps_until(settings.seed, steps, settings.p)
+    if settings.steps_as_p is not None:
+        made = count_primary(settings.seed, steps, settings.steps_as_p)
+        if made < settings.epochs:
+            raise SettingsError(
+                f"steps_as_p = {settings.steps_as_p}: that is {made} steps in all, too few for {settings.epochs} epochs"
+            )
+        return made
+    return steps
+
+
+def epoch_ends(steps: int, epochs: int) -> list[int]:
+    """After how many steps each of `epochs` equal stretches of the run ends; the last is `steps`."""
+    return [steps * (epoch + 1) // epochs for epoch in range(epochs)]
 
 
 def length_sorted_batches(

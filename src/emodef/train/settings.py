@@ -36,8 +36,17 @@ class TrainSettings(BaseModel):
     p: float = Field(
         0.5, gt=0, le=1, description="probability that a step trains the primary task (used with cdp or mlm)"
     )
-    epochs: int = Field(
-        10, ge=1, description="total steps = epochs × ⌈primary examples / batch_size⌉, whatever p is"
+    epochs: int = Field(10, ge=1, description="steps (see budget) = epochs × ⌈primary examples / batch_size⌉")
+    budget: Literal["total", "primary"] = Field(
+        "total",
+        description="what those steps are: all of them, whatever p is (the paper's rule), or the primary ones alone: "
+        "then the run goes on until so many are made",
+    )
+    steps_as_p: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="for a setup without cdp or mlm: as many steps as a run with this p (and seed) makes primary ones",
     )
     batch_size: int = Field(16, ge=1, description="examples per step, over all processes")
     learning_rate: float = Field(5e-5, gt=0)
@@ -79,7 +88,7 @@ class TrainSettings(BaseModel):
     )
     save_every: int = Field(500, ge=1, description="steps between resume states (besides every epoch's end)")
 
-    @field_validator("label_set", "dropout", "patience", mode="before")
+    @field_validator("label_set", "steps_as_p", "dropout", "patience", mode="before")
     @classmethod
     def _unset(cls, value: object) -> object:
         # TOML has no null: "none" lets a recipe or --set undo what it builds on.
@@ -100,6 +109,11 @@ class TrainSettings(BaseModel):
         if unknown or len(set(parts)) != len(parts):
             raise ValueError(
                 f"setup = {self.setup!r}: use 'none', or {', '.join(TASKS)} joined by '+', each once"
+            )
+        if self.steps_as_p is not None and (self.auxiliary or self.budget == "primary"):
+            raise ValueError(
+                f"steps_as_p = {self.steps_as_p} is for a setup that has neither cdp nor mlm, with budget = 'total'; set "
+                "steps_as_p = 'none', or another setup"
             )
         return self
 
