@@ -77,6 +77,8 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        # The graph is fused as it should be; further levels may put SkipLayerNormalization back (train/quantization.py).
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.enable_mem_pattern = False  # remembers every shape it meets, and there are thousands
         options.log_severity_level = 4  # what goes wrong is raised, and need not be printed too
         if self.providers is not None:
