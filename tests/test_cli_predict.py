@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -141,6 +142,19 @@ def test_bad_rows_of_a_file(model: Path, tmp_path: Path) -> None:
     assert len(out.read_text(encoding="utf-8").splitlines()) == 1
     emodef_command(*options)
     assert len(out.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_a_text_needs_little(model: Path) -> None:
+    """What files need is not imported for a text: it costs more than the text."""
+    code = (
+        "import sys\nfrom emodef.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit as end: assert not end.code\n"
+        "heavy = {'polars', 'rich.table', 'rich.progress', 'emodef.corpora.files', 'emodef.files.parquet'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "predict", "--model", str(model), *TEXTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
 
 
 def test_long_texts_are_said(model: Path) -> None:

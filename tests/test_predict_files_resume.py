@@ -20,7 +20,7 @@ import pytest
 
 from emodef.errors import DataError, SettingsError
 from emodef.files.folder import PartsFolder
-from emodef.files.job import Engine, Interrupted, Summary, Watch, predict_file
+from emodef.files.job import Engine, Interrupted, Summary, Watch, predict_file, predict_stream
 from emodef.files.predictions import Options, Plan, predict_part
 from emodef.files.progress import Pace
 from emodef.files.sources import Part, open_source
@@ -364,6 +364,10 @@ def test_interrupted(predictor: Predictor, tmp_path: Path) -> None:
     with pytest.raises(Interrupted, match="the same command goes on from there") as caught:
         predict_file(open_source(str(given)), tmp_path / "out.csv", predictor, Options(), watch=Impatient())
     assert caught.value.exit_code == 130
+    with pytest.raises(Interrupted, match="cannot be gone on with; a --file with --out can"):
+        predict_stream(
+            open_source(str(given)), len, "csv", predictor, Options(), part_size=5, watch=Impatient()
+        )
 
 
 def test_a_pipe_says_that_it_cannot_be_gone_on_with(tiny_light: Path, tmp_path: Path) -> None:

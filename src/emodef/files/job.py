@@ -179,10 +179,16 @@ def predict_stream(
     watch.begin(0)
     if header := _header(plan):
         write(header)
-    for part in _told(source.parts(part_size, {}), source, 0, watch):
-        done = predict_part(part, predictor, plan, watch.advance)
-        write(done.data)
-        summary.count(done.rows, done.long_texts, done.problems)
+    try:
+        for part in _told(source.parts(part_size, {}), source, 0, watch):
+            done = predict_part(part, predictor, plan, watch.advance)
+            write(done.data)
+            summary.count(done.rows, done.long_texts, done.problems)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted after {summary.rows:,} rows. What is read from a pipe or printed cannot be gone on with; "
+            "a --file with --out can"
+        ) from None
     summary.seconds = time.monotonic() - began
     return summary
 

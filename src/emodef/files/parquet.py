@@ -15,7 +15,7 @@ from emodef.files.sources import Part, Source, Table, find_text_column
 if TYPE_CHECKING:
     from emodef.files.predictions import Plan, Predictions
 
-ROW_GROUP = 65_536  # rows of the joined file's row groups
+ROW_GROUP = 16_384  # rows of the joined file's row groups: joining holds a few of them
 
 
 class ParquetSource(Source):

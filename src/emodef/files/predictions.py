@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emodef.corpora.cells import UnusableRow, check_characters, is_missing
 from emodef.errors import DataError, SettingsError
 from emodef.files.records import Position, Record
 from emodef.files.sources import CONVERT, Part, Table
@@ -175,8 +176,6 @@ def predict_rows(
 
 def text_of(record: Record, plan: Plan) -> tuple[str, str]:
     """(text, why it cannot be predicted); one of them is empty."""
-    from emodef.corpora.cells import UnusableRow, check_characters, is_missing
-
     if record.problem:
         return "", f"{record.problem}; {CONVERT}" if "not UTF-8" in record.problem else record.problem
     if isinstance(record.values, dict):
@@ -186,10 +185,10 @@ def text_of(record: Record, plan: Plan) -> tuple[str, str]:
         if plan.table.text_column not in record.values:
             return "", f"the column {plan.table.text_column!r} is missing from this row"
     text = plan.table.text(record)
-    if is_missing(text) or (isinstance(text, str) and not text.strip()):
-        return "", "the text is empty"
     if not isinstance(text, str):
-        return "", f"the text is {str(text)[:60]!r}, not text"
+        return "", "the text is empty" if is_missing(text) else f"the text is {str(text)[:60]!r}, not text"
+    if not text or text.isspace():
+        return "", "the text is empty"
     if not text.isascii():
         try:
             check_characters(text, "the text")

@@ -12,9 +12,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
+from emodef.corpora.cells import UnusableRow, check_characters, listed
 from emodef.errors import DataError, SettingsError
 from emodef.files.records import (
     Lines,
@@ -61,7 +63,12 @@ class Table:
         if isinstance(record.values, dict):
             return record.values[self.text_column]
         assert record.values is not None
-        return record.values[self.columns.index(self.text_column)]
+        return record.values[self.text_index]
+
+    @cached_property
+    def text_index(self) -> int:
+        """Where the text stands among the columns."""
+        return self.columns.index(self.text_column)
 
     def cells(self, record: Record) -> Sequence[Any]:
         """The values by column; None where a JSON object lacks the column."""
@@ -105,8 +112,6 @@ class GivenTexts(Source):
     """Texts from the command line or a program. Raises DataError for an empty one."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        from emodef.corpora.cells import UnusableRow, check_characters
-
         for number, text in enumerate(texts, start=1):
             try:
                 check_characters(text, f"text {number}")
@@ -223,7 +228,6 @@ def open_source(given: str, text_column: str | None = None, format: str | None =
 
 def find_text_column(table: Table, wanted: str | None) -> str:
     """The column that was asked for, or the first that is named like one. Raises DataError, SettingsError."""
-    from emodef.corpora.cells import listed
     from emodef.corpora.files import TEXT_COLUMNS
 
     if table.format == "txt":
