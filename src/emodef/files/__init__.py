@@ -4,7 +4,7 @@ records  rows of text formats, with raw text and position      inspection  the i
 sources  numbered parts of rows                                 predictions a part predicted: the one function a worker needs
 parquet  Parquet in and out                                     writers     rows and predictions as CSV, TSV, JSONL
 folder   finished parts on disk, manifest, lock, join           job         all of it: predict_file, predict_stream
-light    a Predictor as a job uses it, and what it is known by  progress    the bar
+progress the bar
 """
 
 from __future__ import annotations
