@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +15,10 @@ from emodef.cli import options
 from emodef.errors import SettingsError
 
 if TYPE_CHECKING:
-    from emodef.files.job import Summary
+    from emodef.files.job import Engine, Summary, Watch
+    from emodef.files.predictions import Plan
     from emodef.files.sources import Source
+    from emodef.predictor import Predictor
 
 WITH_BAR = 256  # texts from which on a progress bar is worth its place
 _DATA, _OUTPUT, _LONG = "Data", "Output", "Long runs"
@@ -43,6 +47,13 @@ class OnBadRow(StrEnum):
     KEEP = "keep"
     SKIP = "skip"
     FAIL = "fail"
+
+
+class Where(StrEnum):
+    """What predicts the parts of a file."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -159,6 +170,22 @@ def predict(
             "--restart", help="Begin anew where parts of an earlier run are kept.", rich_help_panel=_LONG
         ),
     ] = False,
+    engine: Annotated[
+        Where,
+        typer.Option(
+            help="What predicts the parts of a --file: this process; or Ray (extra ray), a process on each core here, or on a "
+            "cluster's machines with --address.",
+            rich_help_panel=_LONG,
+        ),
+    ] = Where.LOCAL,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|HOST:PORT|ray://HOST:PORT",
+            help="A running Ray cluster, for --engine ray; --threads then says how many of its cores, by default all.",
+            rich_help_panel=_LONG,
+        ),
+    ] = None,
 ) -> None:
     """Predict the emotions of texts: from the command line, a file, or a pipe.
 
@@ -175,24 +202,36 @@ def predict(
       emodef predict --file comments.csv --text-column body --out labelled.csv
       cat comments.csv | emodef predict --input-format csv --text-column body --json > labelled.jsonl
       cat comments.txt | emodef predict --threshold 0.5 --at-least-one
+      emodef predict --file comments.parquet --out labelled.parquet --engine ray --address auto
     """
     from emodef.files.job import PART_SIZE, STREAM_SIZE, predict_file, predict_stream
     from emodef.files.predictions import Options
     from emodef.files.progress import shown
 
     printed = _printed(out, json, output_format)
+    _check_engine(engine, address, file, out)
     source = _source(texts or [], file, text_column, input_format)
     wanted = Options(threshold, at_least_one, level, calibrated, form.value, on_error.value, prefix)
     from emodef.predictor import Predictor
 
-    predictor = Predictor.load(model, threads=threads)
+    # with Ray, others compute
+    predictor = Predictor.load(model, threads=threads if engine is Where.LOCAL else 1)
     few = source.rows is not None and source.rows < WITH_BAR
     hidden = quiet or few or not sys.stderr.isatty() or (out is None and sys.stdout.isatty())
     with shown(hidden) as watch:
         if out is not None:
-            summary = predict_file(
-                source, out, predictor, wanted, part_size=part_size or PART_SIZE, restart=restart, watch=watch
-            )
+            size = part_size or PART_SIZE
+            with _mapping(engine, predictor, address, threads, watch) as mapping:
+                summary = predict_file(
+                    source,
+                    out,
+                    predictor,
+                    wanted,
+                    part_size=size,
+                    restart=restart,
+                    engine=mapping,
+                    watch=watch,
+                )
         elif printed:
             summary = predict_stream(
                 source, _write, printed, predictor, wanted, part_size=part_size or STREAM_SIZE, watch=watch
@@ -203,6 +242,43 @@ def predict(
             summary = show(source, predictor, wanted, part_size or STREAM_SIZE)
     if not quiet:
         _tell(summary, source)
+
+
+def _check_engine(engine: Where, address: str | None, file: str | None, out: Path | None) -> None:
+    """Raises SettingsError, or MissingExtraError for Ray."""
+    from emodef.errors import require
+
+    if engine is Where.LOCAL:
+        if address is not None:
+            raise SettingsError("--address is of a Ray cluster; say --engine ray with it, or leave it out")
+        return
+    if file is None or out is None:
+        raise SettingsError(
+            "--engine ray predicts a file into a file; give --file and --out, or leave it out for arguments, pipes and "
+            "what is printed"
+        )
+    require("ray", extra="ray")
+
+
+@contextmanager
+def _mapping(
+    engine: Where, predictor: Predictor, address: str | None, cores: int | None, watch: Watch
+) -> Iterator[Callable[[Plan], Engine] | None]:
+    """What maps the parts; None where `predict_file` does so itself."""
+    if engine is Where.LOCAL:
+        yield None
+        return
+    from emodef.cluster import ray_engine
+
+    def tell(what: str) -> None:
+        typer.echo(f"note: {what}", err=True)
+
+    # a lost worker makes Ray itself write to standard output
+    with (
+        redirect_stdout(sys.stderr),
+        ray_engine(predictor, address=address, workers=cores, watch=watch, tell=tell) as mapping,
+    ):
+        yield mapping
 
 
 def _source(given: list[str], file: str | None, text_column: str | None, format: Format | None) -> Source:
