@@ -23,7 +23,7 @@ import emodef
 from emodef.corpora import Corpus
 from emodef.errors import EmodefError, MissingExtraError, SettingsError, TrainingError
 from emodef.evaluation import Report
-from emodef.runs import evaluate_splits
+from emodef.runs import DESCRIBES, RunFolder, evaluate_splits, fingerprint
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.processes import locked
 from emodef.train.run import Run, run_training
@@ -84,12 +84,14 @@ def test_what_a_finished_runs_folder_holds(finished: Run, make: Callable[..., Tr
     assert not list(folder.rglob("*.bin")) + list(folder.rglob("*.pt")) + list(folder.rglob("*.pkl"))
 
 
-def test_metrics_say_how_training_went(finished: Run) -> None:
+def test_metrics_say_how_training_went(finished: Run, tiny_corpus: Splits) -> None:
     metrics = read(finished.folder / "metrics.json")
     training = metrics["training"]
     assert training["steps"] == {"primary": 16, "auxiliary": 0}
     assert training["precision"] == "fp32"
     assert training["seconds"] > 0
+    assert training["corpus"] == fingerprint(tiny_corpus)
+    assert 50 < training["peak_memory_mib"]["process"] < 50_000
     assert len(metrics["epochs"]) == 2
     best = max(metrics["epochs"], key=lambda epoch: epoch["dev_macro_f1"])
     assert training["kept_epoch"] == best["epoch"]
@@ -128,6 +130,29 @@ def test_the_saved_model_answers_as_the_trained_one(finished: Run, tiny_corpus: 
     np.testing.assert_array_equal(loaded.predict_proba(texts), finished.model.predict_proba(texts))
     card = (finished.folder / "model" / "README.md").read_text(encoding="utf-8")
     assert f"{100 * finished.reports['test fixed'].summary['macro_f1'].value:.1f}" in card
+
+
+def test_a_run_can_be_kept_without_its_weights(
+    make: Callable[..., TrainSettings], tiny_corpus: Splits, tmp_path: Path, finished: Run
+) -> None:
+    run_training(make(), tiny_corpus, tmp_path / "run", cpu=True, weights=False)
+    assert sorted(path.name for path in (tmp_path / "run" / "model").iterdir()) == sorted(DESCRIBES)
+    light, whole = (RunFolder.open(folder) for folder in (tmp_path / "run", finished.folder))
+    np.testing.assert_array_equal(light.probabilities("test"), whole.probabilities("test"))
+    assert light.label_set == whole.label_set
+
+
+def test_the_fingerprint_is_of_texts_labels_and_definitions(tiny_corpus: Splits) -> None:
+    whole = fingerprint(tiny_corpus)
+    assert whole == fingerprint(dict(reversed(list(tiny_corpus.items()))))
+    test = tiny_corpus["test"]
+    other = [replace(test, texts=[*test.texts[:-1], "Changed"]), test.take(range(39))]
+    other.append(replace(test, labels=1 - test.labels))
+    for changed in other:
+        assert fingerprint(tiny_corpus | {"test": changed}) != whole
+        assert fingerprint(tiny_corpus | {"test": changed}, ("train", "dev")) == fingerprint(
+            tiny_corpus, ("train", "dev")
+        )
 
 
 def test_a_corpus_without_dev_or_test(
@@ -187,7 +212,8 @@ def assert_same_result(folder: Path, reference: Path) -> None:
     ours, theirs = (read(path / "metrics.json") for path in (folder, reference))
     assert ours["reports"] == theirs["reports"]
     assert ours["epochs"] == theirs["epochs"]
-    assert ours["training"] | {"seconds": 0} == theirs["training"] | {"seconds": 0}
+    clock = {"seconds": 0, "peak_memory_mib": {}}
+    assert ours["training"] | clock == theirs["training"] | clock
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from emodef.corpora import CORPORA
 from emodef.errors import SettingsError
 from emodef.labels import shipped as label_sets
 from emodef.train.performance import resolve_precision
-from emodef.train.settings import TrainSettings, load_recipe, parse_overrides, recipes
+from emodef.train.settings import TrainSettings, load_experiment, load_recipe, parse_overrides, recipes
 
 
 def write(path: Path, text: str) -> str:
@@ -28,10 +28,13 @@ def write(path: Path, text: str) -> str:
 
 @pytest.mark.parametrize("name", recipes())
 def test_every_shipped_recipe_loads(name: str) -> None:
-    settings = load_recipe(name)
-    assert settings.description, "a recipe says what it is for"
-    assert settings.corpus in CORPORA or settings.label_set in label_sets()
-    assert TrainSettings(**json.loads(json.dumps(settings.model_dump(mode="json")))) == settings
+    experiment = load_experiment(name)
+    assert experiment.description, "a recipe says what it is for"
+    assert experiment.runs or experiment.transfer
+    for settings in experiment.runs:
+        assert settings.description == experiment.description
+        assert settings.corpus in CORPORA or settings.label_set in label_sets()
+        assert TrainSettings(**json.loads(json.dumps(settings.model_dump(mode="json")))) == settings
 
 
 def test_the_paper_recipe_is_the_papers_settings() -> None:
@@ -199,4 +202,147 @@ def _cpu_flags() -> set[str]:
 def test_the_default_backbone_is_found_in_its_package() -> None:
     folder = Path(load_recipe("minilm").backbone_path())
     assert (folder / "config.json").is_file()
+    assert TrainSettings(backbone="some/model").backbone_path() == "some/model"
+
+
+# recipes with lists
+
+
+def runs(path: Path, text: str, overrides: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """What each run of a recipe has that is not a default, in order."""
+    found = load_experiment(write(path / "mine.toml", text), overrides).runs
+    return [run.model_dump(exclude_defaults=True, exclude={"backbone"}) for run in found]
+
+
+def test_lists_stand_for_every_combination_in_the_order_written(tmp_path: Path) -> None:
+    text = 'extends = "paper"\ndescription = ""\nsetup = ["cdp", "mlm"]\np = [0.1, 0.9]\n'
+    assert runs(tmp_path, text) == [{"setup": setup, "p": p} for setup in ("cdp", "mlm") for p in (0.1, 0.9)]
+    assert runs(tmp_path, 'p = [0.1, 0.9]\nsetup = ["cdp", "mlm"]')[1] == {"setup": "mlm", "p": 0.1}
+    assert runs(tmp_path, 'setup = ["cdp", "mlm"]', {"p": [0.3], "setup": "cdp"}) == [
+        {"setup": "cdp", "p": 0.3}
+    ]
+
+
+def test_blocks_share_what_stands_outside_and_its_lists_vary_slowest(tmp_path: Path) -> None:
+    text = """seed = [1, 2]\nepochs = 3\n[[runs]]\nsetup = ["none", "cdp"]\n[[runs]]\nsteps_as_p = 0.5\nepochs = 4"""
+    each: list[dict[str, Any]] = [
+        {"epochs": 3},
+        {"epochs": 3, "setup": "cdp"},
+        {"epochs": 4, "steps_as_p": 0.5},
+    ]
+    assert runs(tmp_path, text) == [{"seed": seed, **run} for seed in (1, 2) for run in each]
+    assert runs(tmp_path, text, {"seed": 7, "epochs": 2})[2] == {"seed": 7, "epochs": 2, "steps_as_p": 0.5}
+
+
+def test_a_recipe_takes_over_the_blocks_of_the_one_it_builds_on(tmp_path: Path) -> None:
+    write(tmp_path / "base.toml", "seed = 9\n[[runs]]\nepochs = [1, 2]\n")
+    assert runs(tmp_path, 'extends = "base.toml"\nseed = 8') == [
+        {"seed": 8, "epochs": 1},
+        {"seed": 8, "epochs": 2},
+    ]
+    assert runs(tmp_path, 'extends = "base.toml"\n[[runs]]\nepochs = 5') == [{"seed": 9, "epochs": 5}]
+
+
+def test_a_run_that_lists_name_twice_is_made_once(tmp_path: Path) -> None:
+    """p says nothing where there is no auxiliary task, nor does the order of tasks."""
+    text = 'setup = ["none", "cdp", "cdp+mlm", "mlm+cdp"]\np = [0.1, 0.9]'
+    assert [(run.get("setup", "none"), run.get("p", 0.5)) for run in runs(tmp_path, text)] == [
+        ("none", 0.1),
+        ("cdp", 0.1),
+        ("cdp", 0.9),
+        ("cdp+mlm", 0.1),
+        ("cdp+mlm", 0.9),
+    ]
+
+
+def test_placeholders_are_a_list_by_nature(tmp_path: Path) -> None:
+    assert runs(tmp_path, 'placeholders = ["[X]", "[Y]"]') == [{"placeholders": ("[X]", "[Y]")}]
+
+
+def test_one_run_is_asked_of_a_recipe_of_many() -> None:
+    with pytest.raises(
+        SettingsError, match=r"table3 stands for 27 runs, which differ in setup, p; .*emodef experiment run"
+    ):
+        load_recipe("table3")
+    assert load_recipe("table3", {"setup": "mlm", "p": 0.3}).p == 0.3
+    with pytest.raises(SettingsError, match="figure3 is a study of transfer"):
+        load_recipe("figure3")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("p = []", ["p = []", "at least one"]),
+        ("p = [0.1, 3.0]\nseed = [1, 2]", ["(p = 3.0, seed = 1)", "less than or equal to 1"]),
+        ("runs = 3", ["[[runs]]"]),
+        ("[[runs]]\nepoch = 3", ["epoch", "known keys"]),
+        ("kind = 'other'", ["kind = 'other'", "transfer"]),
+    ],
+)
+def test_a_recipe_with_bad_lists_says_where(tmp_path: Path, text: str, words: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        runs(tmp_path, text)
+    assert all(word in str(caught.value) for word in ["mine.toml", *words]), caught.value
+
+
+def test_the_campaign_is_what_two_cores_can_do() -> None:
+    found = load_experiment("minilm_campaign").runs
+    assert len(found) == 12
+    base = load_recipe("minilm")
+    for run in found:
+        other = {"setup", "seed", "steps_as_p", "description"}
+        assert run.model_dump(exclude=other) == base.model_dump(exclude=other)
+    assert [(r.setup, r.steps_as_p) for r in found if r.seed == 43][-1] == ("none", 0.5)
+
+
+def test_the_papers_tables_are_the_papers_runs() -> None:
+    paper = load_recipe("paper").canonical()
+    assert paper == {}
+    table3 = load_experiment("table3").runs
+    assert {(run.setup, run.p) for run in table3} == {
+        (setup, tenths / 10) for setup in ("cdp", "mlm", "cdp+mlm") for tenths in range(1, 10)
+    }
+    assert {run.model_copy(update={"budget": "total"}).canonical()["setup"] for run in table3}
+    primary = load_experiment("table3_primary").runs
+    assert [{**run.canonical(), "budget": "primary"} for run in table3] == [r.canonical() for r in primary]
+    table2, table4 = (
+        {json.dumps(run.canonical(), sort_keys=True) for run in load_experiment(name).runs}
+        for name in ("table2", "table4")
+    )
+    assert table4 < table2
+    assert len(table2) == 3 * (1 + 6 + 4)
+
+
+# what a result depends on
+
+
+def test_what_counts_as_the_same_run() -> None:
+    base = load_recipe("minilm")
+    same = [{"description": "x"}, {"save_every": 7}, {"p": 0.1}, {"match_bias": 1.0}, {"label_set": "ekman"}]
+    other = [{"seed": 1}, {"setup": "match"}, {"steps_as_p": 0.5}, {"threshold": 0.4}, {"corpus": "mine.csv"}]
+    for changes in same:
+        assert load_recipe("minilm", changes).canonical() == base.canonical(), changes
+    for changes in other:
+        assert load_recipe("minilm", changes).canonical() != base.canonical(), changes
+    assert "match_bias" in load_recipe("minilm", {"setup": "match", "match_bias": 1.0}).canonical()
+    assert "p" in load_recipe("minilm", {"setup": "mlm", "p": 0.1}).canonical()
+
+
+def test_settings_saved_before_there_were_newer_ones_count_as_the_same() -> None:
+    folder = Path(__file__).parent.parent / "results" / "minilm"
+    if not folder.is_dir():
+        pytest.skip("an installed copy, without results")
+    for setup in ("none", "cdp", "match"):
+        saved = json.loads((folder / f"{setup}-seed42" / "settings.json").read_text(encoding="utf-8"))
+        assert "budget" not in saved
+        assert TrainSettings(**saved).canonical() == load_recipe("minilm", {"setup": setup}).canonical()
+
+
+def test_a_backbone_is_found_by_name_in_a_folder_of_them(
+    tiny_bert_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = TrainSettings(backbone=tiny_bert_dir.name)
+    assert settings.backbone_path() == tiny_bert_dir.name
+    monkeypatch.setenv("EMODEF_BACKBONES", str(tiny_bert_dir.parent))
+    assert settings.backbone_path() == str(tiny_bert_dir)
     assert TrainSettings(backbone="some/model").backbone_path() == "some/model"

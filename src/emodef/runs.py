@@ -8,13 +8,16 @@ RUN/model/                       the saved model: labels.json and thresholds.jso
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +30,8 @@ from emodef.evaluation import Report, evaluate_probabilities, tune
 from emodef.labels import LabelSet
 
 POLICIES = ("tuned", "fixed")
+# of a saved model's folder, what says what it is; the rest (weights, tokenizer) is what it works with
+DESCRIBES = ("README.md", "emodef.json", "labels.json", "metrics.json", "thresholds.json")
 
 
 @dataclass(frozen=True)
@@ -174,8 +179,19 @@ class RunFolder:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return {key: stored[key] for key in stored.files}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
             raise DataError(f"cannot be read ({error}); train again into another folder", path) from None
+
+
+def fingerprint(corpus: Mapping[str, Corpus], splits: Collection[str] = ("train", "dev", "test")) -> str:
+    """A digest of the texts, labels and label set of these splits; those that there are not do not count."""
+    digest = hashlib.sha256()
+    for split in splits:
+        if split in corpus:
+            part = corpus[split]
+            digest.update(json.dumps([split, part.texts, part.label_set.to_dict()]).encode())
+            digest.update(part.labels.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def started(folder: Path) -> bool:

@@ -166,36 +166,47 @@ def recipes(
 ) -> None:
     """List the shipped recipes, or show one with every setting and what it means.
 
-    A recipe is a TOML file of settings, and may start from another: extends = "paper".
+    A recipe is a TOML file of settings, and may start from another: extends = "paper". Lists in it stand for several runs:
+    'emodef experiment run NAME' makes them all.
 
     \b
     [bold]Examples[/bold]
       emodef recipes
       emodef recipes minilm
+      emodef recipes table3
     """
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    from emodef.train.settings import TrainSettings, load_recipe
+    from emodef.train.settings import TrainSettings, load_experiment
     from emodef.train.settings import recipes as shipped
 
     if name is None:
-        found = {each: load_recipe(each).description for each in shipped()}
+        found = [load_experiment(each) for each in shipped()]
         if json:
-            options.print_json(found)
+            options.print_json({e.name: {"description": e.description, "runs": len(e.runs)} for e in found})
             return
-        table = Table("recipe", "what it is for", box=None, pad_edge=False)
-        for each, description in found.items():
-            table.add_row(each, Text(description))
+        table = Table("recipe", Column("runs", justify="right"), "what it is for", box=None, pad_edge=False)
+        for each in found:
+            table.add_row(each.name, str(len(each.runs) or ""), Text(each.description))
         options.output().print(table)
         return
-    settings = load_recipe(name).model_dump(mode="json")
+    experiment = load_experiment(name)
+    if experiment.transfer is not None:
+        study = experiment.transfer
+        options.print_json(study if isinstance(study, dict) else study.model_dump(mode="json"))
+        return
+    runs = [settings.model_dump(mode="json") for settings in experiment.runs]
     if json:
-        options.print_json(settings)
+        options.print_json(runs[0] if len(runs) == 1 else {"runs": runs})
         return
     table = Table("setting", "value", "what it is", box=None, pad_edge=False)
-    for key, value in settings.items():
-        table.add_row(key, Text(_toml(value)), Text(TrainSettings.model_fields[key].description or ""))
+    for key, field in TrainSettings.model_fields.items():
+        values = list(dict.fromkeys(_toml(run[key]) for run in runs))
+        shown = values[0] if len(values) == 1 else "; ".join(value or "not set" for value in values)
+        table.add_row(key, Text(shown), Text(field.description or ""))
+    if len(runs) > 1:
+        table.caption = f"{len(runs)} runs; what each of them is: emodef experiment run {name} --dry-run"
     options.output().print(table)
 
 

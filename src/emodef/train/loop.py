@@ -22,6 +22,7 @@ from torch import nn
 from emodef.corpora import Corpus
 from emodef.errors import SettingsError, TrainingError
 from emodef.metrics import averages, count, decide
+from emodef.runs import fingerprint
 from emodef.train.architectures import takes_segments
 from emodef.train.batches import StepBatches
 from emodef.train.checkpoint import TrainedModel
@@ -29,7 +30,7 @@ from emodef.train.logs import TrainingLog
 from emodef.train.model import build_model
 from emodef.train.performance import resolve_precision, tuned_process
 from emodef.train.processes import Interrupted, any_process, caught_signals, global_losses, use_cpu
-from emodef.train.resume import fingerprint, load_best, load_state, save_best, save_state
+from emodef.train.resume import load_best, load_state, save_best, save_state
 from emodef.train.sampling import epoch_ends
 from emodef.train.settings import TrainSettings
 from emodef.train.tokenization import TextTokenizer
@@ -95,7 +96,7 @@ def train(
         "tokens": [0, 0],  # real, computed
         "window": {},  # losses since the last line of the log
         "precision": precision,
-        "corpus": fingerprint(corpus),
+        "corpus": fingerprint(corpus, ("train", "dev")),  # all that training reads
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
     }

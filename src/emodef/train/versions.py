@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 import torch
 
 import emodef
+
+if sys.platform != "win32":
+    import resource
 
 
 def versions() -> dict[str, str]:
@@ -35,6 +39,28 @@ def hardware(device: torch.device) -> dict[str, Any]:
     }
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def this_hardware(*, cpu: bool = False) -> dict[str, Any]:
+    """The hardware that a run started now would train on."""
+    accelerator = None if cpu else torch.accelerator.current_accelerator(check_available=True)
+    return hardware(accelerator or torch.device("cpu"))
+
+
+def visible_gpus() -> int:
+    """How many NVIDIA GPUs there are to train on."""
+    return torch.cuda.device_count()
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """MiB: the most that this process has held, and has reserved on its GPU. Empty where the system does not say."""
+    found = {}
+    if sys.platform != "win32":
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes; elsewhere KiB
+        found["process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit >> 20
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.max_memory_reserved(device) >> 20
     return found
 
 
