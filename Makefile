@@ -22,11 +22,16 @@ help: ## show this list
 
 setup: $(READY) ## create .venv with everything in it (done by the others when needed)
 
-demo: $(READY) ## train a small model on the sample corpus, evaluate it, and predict: a few minutes on two cores
-	rm -rf runs/demo
+demo: $(READY) ## predict with the shipped model, then train, evaluate, export and use a small one: three minutes on two cores
+	rm -rf runs/demo runs/sample.csv runs/sample.html
+	$(BIN)/emodef predict "Thank you so much, you saved my whole week!" "What a joke, they cancelled it again."
+	$(BIN)/emodef explain "Thank you so much, but I am worried about tomorrow."
+	$(BIN)/emodef predict --file examples/sample/test.jsonl --out runs/sample.csv
+	$(BIN)/emodef report runs/sample.csv --out runs/sample.html
 	$(BIN)/emodef train --recipe demo --data examples/sample --out runs/demo
 	$(BIN)/emodef evaluate runs/demo
-	$(BIN)/emodef predict --run runs/demo \
+	$(BIN)/emodef export runs/demo
+	$(BIN)/emodef predict --model runs/demo \
 		"Thank you so much, you saved my whole week!" \
 		"I can't believe they cancelled it again. What a joke." \
 		"Wait, how did you get the cat to do that?" \
@@ -54,6 +59,6 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --no-deps $(TORCH_PIP) "$(TORCH)"
 	@test -n "$(CUDA)" || $(BIN)/python .ci/torch_is_cpu.py || { $(PIP) uninstall --quiet --yes torch; exit 1; }
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[train,tensorboard,dev]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[train,ray,tensorboard,dev]'
 	$(PIP) install --quiet --no-deps "$(BACKBONE)"
 	@touch $@

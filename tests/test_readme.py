@@ -13,11 +13,38 @@ from commands import emodef_command
 README = Path(__file__).parent.parent / "README.md"
 
 
-def test_the_readme_s_quickstart_runs(
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+
+
+def test_the_readme_s_first_lines_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the shipped model, and they print what the README says."""
+    names: dict[str, object] = {}
+    exec(blocks("python")[0], names)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("(Label(name='surprise', score=0.94")
+    assert second.startswith("(Label(name='neutral'")
+    assert names["probabilities"].shape == (1, 28)  # type: ignore[attr-defined]
+
+
+def test_the_readme_s_answers_are_the_model_s() -> None:
+    command, *answers = blocks("console")[0].splitlines()
+    prompt, _, said = command.partition("predict ")
+    assert prompt == "$ emodef "
+    _, *lines = emodef_command("predict", *shlex.split(said)).stdout.splitlines()
+    for answer, line in zip(answers, lines, strict=True):
+        labels, scores, text = line.split("\t")  # no terminal: tab-separated, and scores with more digits
+        shown = answer.removeprefix(text).strip()
+        assert [part.split()[0] for part in shown.split(", ")] == labels.split("|")
+        for part, score in zip(shown.split(", "), scores.split("|"), strict=True):
+            assert abs(float(part.split()[1]) - float(score)) <= 0.006
+
+
+def test_the_readme_s_training_runs(
     tiny_bert_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its very lines, with a tiny encoder and one epoch in place of the demo's minutes."""
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    code = blocks("python")[1]
     tiny = f'load_recipe("demo", {{"backbone": {str(tiny_bert_dir)!r}, "epochs": 1, "setup": "none"}})'
     changes = {
         'load_recipe("demo")': tiny,
@@ -35,12 +62,8 @@ def test_the_readme_s_quickstart_runs(
 
 def test_the_readme_s_commands_exist() -> None:
     """Every emodef command line in the README has a command and options that are there."""
-    text = README.read_text(encoding="utf-8").replace("\\\n", " ")
-    lines = [
-        line
-        for block in re.findall(r"```(?:sh|console)\n(.*?)```", text, re.S)
-        for line in block.splitlines()
-    ]
+    shown = [*blocks("sh"), *blocks("console")]
+    lines = [line for block in shown for line in block.replace("\\\n", " ").splitlines()]
     commands = [found[1] for line in lines if (found := re.search(r"(?:^|\| |\$ )emodef ([^|#]*)", line))]
     assert len(commands) > 15
     for command in commands:
