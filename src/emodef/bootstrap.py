@@ -24,6 +24,14 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Mean(Estimate):
+    """A mean over `n` seeds, with their standard deviation (ddof 1; None for one seed)."""
+
+    std: float | None = None
+    n: int = 1
+
+
+@dataclass(frozen=True)
 class Difference:
     """What the second of two predictions gains over the first on the same texts, with its two-sided p-value."""
 
@@ -128,6 +136,13 @@ def paired_bootstrap(
         )
     whole = first.measure(), second.measure()
     drawn = bootstrap(first, resamples, seed), bootstrap(second, resamples, seed)
+    return compare_measures(whole, drawn, confidence=confidence)
+
+
+def compare_measures(
+    whole: tuple[Measures, Measures], drawn: tuple[Measures, Measures], *, confidence: float = 0.95
+) -> Comparison:
+    """What `paired_bootstrap` finds, from two predictions measured already: `whole` on the data, `drawn` on the same resamples."""
     shared = [name for name in whole[0].summary if name in whole[1].summary]
 
     def difference(values: list[Floats], samples: list[Floats]) -> Difference:
@@ -143,7 +158,7 @@ def paired_bootstrap(
         },
         tuple(
             difference([m.labels["f1"][0, k] for m in whole], [d.labels["f1"][:, k] for d in drawn])
-            for k in range(first.truth.shape[1])
+            for k in range(whole[0].labels["f1"].shape[1])
         ),
     )
 

@@ -97,6 +97,7 @@ MODULES = {
     "report": "reporting",
     "probe": "probing",
     "card": "probing",
+    "paper": "papers",
     "data": "data",
     "labels": "labels",
 }

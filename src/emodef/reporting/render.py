@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emodef import atomic
-from emodef.bootstrap import Estimate
+from emodef.bootstrap import Estimate, Mean
 from emodef.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Cell = str | int | float | Estimate | None
 NOTHING = "–"
+_PARTS = ("std", "low", "high")  # what a value in a CSV may be followed by
+_UNSIGNED = {"gain": "percent"}  # how the standard deviation of a kind is written
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def format_cell(cell: Cell, column: Column) -> str:
     if math.isnan(value):
         return NOTHING
     text = _format_number(value, column.kind, column.digits)
+    if isinstance(cell, Mean) and cell.std is not None:
+        text += f" ± {_format_number(cell.std, _UNSIGNED.get(column.kind, column.kind), column.digits)}"
     if not isinstance(cell, Estimate) or cell.low is None or cell.high is None:
         return text
     if math.isnan(cell.low) or math.isnan(cell.high):
@@ -137,30 +141,34 @@ def to_latex(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Comma-separated raw values (percentages as fractions); a column with intervals is followed by its two ends."""
-    intervals = [any(_has_ends(row[k]) for row in table.rows) for k in range(len(table.columns))]
+    """Comma-separated raw values (percentages as fractions), each followed by what its column has of std, low and high."""
+    parts = [
+        [part for part in _PARTS if any(_part(row[k], part) is not None for row in table.rows)]
+        for k in range(len(table.columns))
+    ]
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
     header: list[str] = []
-    for column, ends in zip(table.columns, intervals, strict=True):
-        header += [column.title, f"{column.title} low", f"{column.title} high"] if ends else [column.title]
+    for column, held in zip(table.columns, parts, strict=True):
+        header += [column.title, *(f"{column.title} {part}" for part in held)]
     writer.writerow(header)
     for row in table.rows:
         cells: list[Any] = []
-        for cell, ends in zip(row, intervals, strict=True):
+        for cell, held in zip(row, parts, strict=True):
             value = cell.value if isinstance(cell, Estimate) else cell
-            low, high = (cell.low, cell.high) if isinstance(cell, Estimate) else (None, None)
-            cells += [value, low, high] if ends else [value]
+            cells += [value, *(_part(cell, part) for part in held)]
         writer.writerow(["" if _missing(cell) else cell for cell in cells])
     return output.getvalue()
 
 
 def to_json(table: Table) -> str:
-    """Raw values: {"title", "rows": [{column title: value, or {"value", "low", "high"}}], "notes"}."""
+    """Raw values: {"title", "rows": [{column title: value, or {"value", "low", "high"} (a mean: and "std", "n")}], "notes"}."""
 
     def plain(cell: Cell) -> Any:
         if isinstance(cell, Estimate):
             ends = {"value": cell.value, "low": cell.low, "high": cell.high}
+            if isinstance(cell, Mean):
+                ends |= {"std": cell.std, "n": cell.n}
             return {key: None if _missing(end) else end for key, end in ends.items()}
         return None if _missing(cell) else cell
 
@@ -252,8 +260,8 @@ def _formatted(table: Table) -> list[list[str]]:
     ]
 
 
-def _has_ends(cell: Cell) -> bool:
-    return isinstance(cell, Estimate) and cell.low is not None
+def _part(cell: Cell, part: str) -> float | None:
+    return getattr(cell, part, None) if isinstance(cell, Estimate) else None
 
 
 def _missing(cell: object) -> bool:
@@ -277,6 +285,7 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "±": r"$\pm$",
     NOTHING: "--",
 }
 

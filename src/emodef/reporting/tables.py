@@ -1,4 +1,4 @@
-"""The tables this project reports: the paper's IV and V, runs side by side, levels, comparisons. Imports evaluation, paper, render."""
+"""The tables this project reports: the paper's IV and V, runs side by side, levels, comparisons. Imports evaluation, published, render."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from emodef import paper as published_paper
+from emodef import published as published_paper
 from emodef.bootstrap import Comparison, Difference, holm
 from emodef.disagreements import ErrorAnalysis
 from emodef.errors import SettingsError

@@ -1,0 +1,123 @@
+"""`emodef paper`: the paper's tables from a folder of runs, beside what it printed. Imports typer; emodef.paper only inside the command."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from emodef.cli import options
+from emodef.cli.evaluating import Form, Policy
+from emodef.errors import SettingsError
+
+if TYPE_CHECKING:
+    from emodef.paper.cells import Parts
+    from emodef.paper.statistics import Study
+
+
+class What(StrEnum):
+    """What to make."""
+
+    TABLE1 = "table1"
+    TABLE2 = "table2"
+    TABLE3 = "table3"
+    TABLE4 = "table4"
+    TABLE5 = "table5"
+    CONTROLS = "controls"
+    RUNS = "runs"
+    ALL = "all"
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put the commands of this module into `app`."""
+    app.command()(paper)
+
+
+def paper(
+    what: Annotated[
+        What,
+        typer.Argument(help="A table of the paper; the controls it lacks; the runs found; or all of these."),
+    ],
+    results: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Finished runs, at any depth.", rich_help_panel="Data")
+    ] = Path("results"),
+    policy: Annotated[
+        Policy,
+        typer.Option(help="The paper's fixed threshold, thresholds tuned on each run's dev scores, or both."),
+    ] = Policy.BOTH,
+    resamples: Annotated[
+        int, typer.Option(min=0, help="Resamples of the test texts, for intervals and tests; 0 for neither.")
+    ] = 10_000,
+    data_dir: options.DataDir = None,
+    form: Annotated[
+        Form, typer.Option("--format", help="How tables are printed.", rich_help_panel="Output")
+    ] = Form.TABLE,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write here instead: a Markdown page and a LaTeX file for each, a CSV file for each table.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Build the paper's tables from finished runs: ours beside what it printed, and what was not run said so.
+
+    Mean and standard deviation over seeds, 95% intervals over test texts, paired tests corrected for their number. Runs with the paper's
+    settings and runs with another recipe stand in tables of their own. Nothing is trained. Without the corpus there are only the figures
+    stored with the runs.
+
+    \b
+    [bold]Examples[/bold]
+      emodef paper table2
+      emodef paper table4 --results runs --policy fixed --format latex
+      emodef paper all --out docs/results/paper
+    """
+    from emodef.paper.tables import TITLES, build, write
+
+    names = list(TITLES) if what is What.ALL else [what.value]
+    policies = ("fixed", "tuned") if policy is Policy.BOTH else (policy.value,)
+    study = _study(results, data_dir, resamples, quiet, runs=names != [What.TABLE1.value])
+    for name in names:
+        parts = build(name, study, policies, data_dir)
+        if out is None:
+            _print(parts, form)
+            continue
+        for path in write(name, parts, out, _command(what, results, policy, out)):
+            options.notes(quiet).print(f"written: {path}", markup=False)
+
+
+def _study(results: Path, data_dir: Path | None, resamples: int, quiet: bool, *, runs: bool) -> Study:
+    from emodef.paper.results import find_runs
+    from emodef.paper.statistics import Study
+
+    def report(message: str) -> None:
+        if not quiet:
+            typer.echo(f"note: {message}", err=True)
+
+    return Study(
+        find_runs(results, report) if runs else [], data_dir=data_dir, resamples=resamples, report=report
+    )
+
+
+def _print(parts: Parts, form: Form) -> None:
+    from emodef.reporting import print_table, render
+
+    if form is Form.TABLE:
+        for table in parts.values():
+            print_table(table, options.output())
+        return
+    if form is Form.CSV and len(parts) > 1:
+        raise SettingsError(
+            f"csv holds one table, and here are {len(parts)}; write them to a folder with --out, or choose another format"
+        )
+    typer.echo("\n".join(render(table, form.value) for table in parts.values()), nl=False)
+
+
+def _command(what: What, results: Path, policy: Policy, out: Path) -> str:
+    extra = [] if results == Path("results") else [f"--results {results}"]
+    extra += [] if policy is Policy.BOTH else [f"--policy {policy.value}"]
+    return " ".join(["emodef paper", what.value, *extra, f"--out {out}"])

@@ -1,0 +1,106 @@
+"""Controls that the paper lacks: auxiliary steps at equal total and at equal primary steps. Imports statistics, study, cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emodef.paper.cells import (
+    Parts,
+    gains_table,
+    heading,
+    mean_of,
+    notes,
+    number_of,
+    seeds_cell,
+    shown,
+    steps_cells,
+)
+from emodef.paper.known import KNOWN
+from emodef.paper.statistics import POLICIES, Study
+from emodef.paper.study import BASELINE, Block, Group, row_title
+from emodef.reporting import Cell, Column, Table
+
+_FEWER = "at their primary steps"
+_MORE = "equal primary steps"
+
+
+def controls(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
+    """For each encoder with runs (the paper's own always): the setups with auxiliary steps, and the emotion task alone with as many steps
+    in all, and with as many primary ones."""
+    parts: Parts = {}
+    for block in study.blocks:
+        if block.name == BASELINE:
+            continue
+        own = [KNOWN.baseline["backbone"]] if block.paper else []
+        for backbone in dict.fromkeys([*own, *block.backbones]):
+            rows = control_rows(block, backbone)
+            start = f"{block.name}-{backbone}".lower()
+            for policy in shown(block, policies):
+                parts[f"{start}-{policy}"] = _table(study, block, backbone, rows, policy)
+                title = heading(f"Controls: gain in macro F1 on test, {backbone}", block, policy)
+                gains = gains_table(study, _comparisons(backbone, rows), policy, title)
+                if gains is not None:
+                    parts[f"{start}-gains-{policy}"] = gains
+    return parts
+
+
+def control_rows(block: Block, backbone: str) -> dict[str, Group | None]:
+    """Title -> runs: alone, alone with fewer steps, then each setup under the paper's rule and with equal primary steps, then ours."""
+    alone = row_title(backbone, KNOWN.setups[0])
+    rows = {
+        alone: block.find(backbone, "none"),
+        f"{alone}, {_FEWER}": block.find(backbone, "none", steps_as_p=KNOWN.p),
+    }
+    for setup in KNOWN.setups[1:]:
+        title = row_title(backbone, setup)
+        rows[title] = block.find(backbone, setup.name)
+        if setup.column is not None:
+            rows[f"{title}, {_MORE}"] = block.find(backbone, setup.name, budget="primary")
+    return rows
+
+
+def _table(study: Study, block: Block, backbone: str, rows: dict[str, Group | None], policy: str) -> Table:
+    columns = (
+        Column("model"), Column("seeds"), *number_of(("primary steps", "all steps", "minutes"), "count"),
+        *number_of(("dev F1", "test F1 [95%]", "test micro F1 [95%]")),
+    )  # fmt: skip
+    cells: list[tuple[Cell, ...]] = []
+    for title, group in rows.items():
+        minutes = None if group is None else mean_of(run.seconds / 60 for run in group.runs)
+        scores = (
+            study.value(group, "dev", policy),
+            study.value(group, "test", policy),
+            study.value(group, "test", policy, "micro_f1"),
+        )
+        cells.append((title, seeds_cell(group), *steps_cells(group), minutes, *scores))
+    told = (
+        f"at p = {KNOWN.p:g} about half of the steps are auxiliary, and the steps in all do not grow; “{_FEWER}”: the emotion task alone, "
+        f"with as many steps as the others make primary ones; “{_MORE}”: the others, until they have made as many primary "
+        "steps as it makes in all",
+        "minutes: by the clock, on " + (_hardware(rows) or "nothing yet"),
+        *notes(study),
+    )
+    return Table(
+        heading(f"Controls for auxiliary steps, {backbone}", block, policy), columns, tuple(cells), told
+    )
+
+
+def _comparisons(
+    backbone: str, rows: dict[str, Group | None]
+) -> dict[str, tuple[Group | None, Group | None]]:
+    alone, fewer = rows[backbone], rows[f"{backbone}, {_FEWER}"]
+    pairs: dict[str, tuple[Group | None, Group | None]] = {}
+    for setup in KNOWN.setups[1:]:
+        title = row_title(backbone, setup)
+        if setup.column is None:
+            pairs[f"{title} over {backbone}: equal steps"] = (alone, rows[title])
+            continue
+        pairs[f"{title} over {backbone}: equal steps in all"] = (alone, rows[title])
+        pairs[f"{title} over {backbone} {_FEWER}"] = (fewer, rows[title])
+        pairs[f"{title}, {_MORE}, over {backbone}"] = (alone, rows[f"{title}, {_MORE}"])
+    return pairs
+
+
+def _hardware(rows: dict[str, Group | None]) -> str:
+    held = {run.hardware for group in rows.values() if group is not None for run in group.runs}
+    return "; ".join(sorted(held))

@@ -1,0 +1,80 @@
+"""What the paper names (known.toml): backbones, setups, settings, printed texts. Imports the standard library only."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """An encoder as the tables call it. pooling: what the paper's settings mean for it, None for one the paper's tables lack."""
+
+    title: str
+    names: tuple[str, ...] = ()
+    pooling: str | None = None
+    definitions: bool = False
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A setup as the tables call it. column: its columns' start in the paper's Table III, None for what is not there."""
+
+    name: str
+    title: str
+    column: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """known.toml. settings: every setting of recipe `paper`, None for those that TOML cannot say; added: those younger than some runs."""
+
+    p: float
+    added: tuple[str, ...]
+    sweep: tuple[float, ...]
+    baseline: Mapping[str, Any]
+    backbones: tuple[Backbone, ...]
+    setups: tuple[Setup, ...]
+    settings: Mapping[str, Any]
+    table1: tuple[str, ...]
+    figure1: str
+    table5: Mapping[str, tuple[str, ...]]
+
+    def backbone(self, setting: str) -> Backbone:
+        """The backbone that a setting (a hub name, or a folder) stands for; an unknown one is called by its last part."""
+        name = setting.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        for backbone in self.backbones:
+            if name.casefold() in backbone.names:
+                return backbone
+        return Backbone(name or setting)
+
+    def setup(self, name: str) -> Setup:
+        """A setup by its setting; one that the tables have no row for is called by its name."""
+        tasks = sorted(name.split("+"))
+        for setup in self.setups:
+            if sorted(setup.name.split("+")) == tasks:
+                return setup
+        return Setup("+".join(tasks), "+".join(tasks))
+
+
+def _load() -> Known:
+    content = tomllib.loads(resources.files("emodef.paper").joinpath("known.toml").read_text("utf-8"))
+    unset = dict.fromkeys(("label_set", "steps_as_p", "dropout", "patience"))
+    return Known(
+        p=content["p"],
+        added=tuple(content["added"]),
+        sweep=tuple(content["sweep"]),
+        baseline=content["baseline"],
+        backbones=tuple(Backbone(**{**each, "names": tuple(each["names"])}) for each in content["backbones"]),
+        setups=tuple(Setup(**each) for each in content["setups"]),
+        settings={**content["settings"], **unset},
+        table1=tuple(content["table1"]["ids"]),
+        figure1=content["table1"]["figure1"],
+        table5={name: tuple(labels) for name, labels in content["table5"].items()},
+    )
+
+
+KNOWN = _load()

@@ -1,0 +1,167 @@
+"""Table III: the sweep over p, the primary steps each p really made, the control of equal ones. Imports statistics, study, published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emodef import published
+from emodef.bootstrap import Mean
+from emodef.paper.cells import (
+    Parts,
+    fraction,
+    gains_table,
+    heading,
+    notes,
+    number_of,
+    seeds_cell,
+    shown,
+    steps_cells,
+)
+from emodef.paper.known import KNOWN, Setup
+from emodef.paper.statistics import POLICIES, Study
+from emodef.paper.study import BASELINE, Block, Group, row_title
+from emodef.reporting import Cell, Column, Table
+
+
+@dataclass(frozen=True)
+class Point:
+    """One p of one setup. total: the runs under the paper's rule; primary: those that make as many primary steps whatever p is.
+
+    paper: its F1 on dev and test, as fractions.
+    """
+
+    backbone: str
+    setup: Setup
+    p: float
+    total: Group | None
+    primary: Group | None
+    paper: tuple[float | None, float | None]
+
+
+def sweep(block: Block, backbone: str) -> list[Point]:
+    """Every p of Table III, and every other that was run, for its three setups.
+
+    The paper's figures stand beside runs with its settings and encoder only.
+    """
+    printed = published.table(3)
+    beside = block.paper and backbone == KNOWN.baseline["backbone"]
+    points = []
+    for setup in KNOWN.setups:
+        if setup.column is None:
+            continue
+        run = {
+            group.settings["p"]
+            for group in block.groups
+            if (group.backbone, group.setup) == (backbone, setup)
+        }
+        for p in sorted({*KNOWN.sweep, *run}):
+            row = printed.rows.get(f"{p:g}") if beside else None
+            values = tuple(
+                None if row is None else fraction(row[printed.columns.index(f"{setup.column}_{split}")])
+                for split in ("dev", "test")
+            )
+            found = [block.find(backbone, setup.name, p=p, budget=budget) for budget in ("total", "primary")]
+            points.append(Point(backbone, setup, p, found[0], found[1], (values[0], values[1])))
+    return points
+
+
+def table3(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
+    """The sweep with the paper's settings, run or not; with another recipe where it has more than one p."""
+    parts: Parts = {}
+    for block in study.blocks:
+        for backbone in _swept(block):
+            points = sweep(block, backbone)
+            start = f"{block.name}-{backbone}".lower()
+            for policy in shown(block, policies):
+                parts[f"{start}-{policy}"] = _table(study, block, backbone, points, policy)
+                title = heading(f"Table III: gain in macro F1 on test, {backbone}", block, policy)
+                gains = gains_table(study, _comparisons(block, backbone, points), policy, title)
+                if gains is not None:
+                    parts[f"{start}-gains-{policy}"] = gains
+    return parts
+
+
+def _swept(block: Block) -> list[str]:
+    """The encoders with a sweep: in the paper's block the paper's own, always."""
+    if block.name == BASELINE:
+        return []
+    found = [KNOWN.baseline["backbone"]] if block.paper else []
+    for backbone in block.backbones:
+        held = [
+            group.settings for group in block.groups if group.backbone == backbone and "p" in group.settings
+        ]
+        if backbone not in found and len({(s["p"], s.get("budget")) for s in held}) > 1:
+            found.append(backbone)
+    return found
+
+
+def _table(study: Study, block: Block, backbone: str, points: Sequence[Point], policy: str) -> Table:
+    beside = policy == "fixed" and any(value is not None for point in points for value in point.paper)
+    columns = (
+        Column("setup"), Column("p", "number", 1), Column("seeds"), *number_of(("dev F1", "test F1 [95%]")),
+        *number_of(("primary steps", "all steps"), "count"), *number_of(("paper: dev F1", "paper: test F1") if beside else ()),
+        Column("equal primary steps: seeds"), *number_of(("equal: dev F1", "equal: test F1 [95%]")),
+        *number_of(("equal: primary steps", "equal: all steps"), "count"),
+    )  # fmt: skip
+    rows: list[tuple[Cell, ...]] = []
+    for point in points:
+        rows.append(
+            (
+                row_title(backbone, point.setup), point.p,
+                *_half(study, point.total, policy), *(point.paper if beside else ()), *_half(study, point.primary, policy),
+            )
+        )  # fmt: skip
+    alone = block.find(backbone, "none")
+    rows.append(
+        (
+            f"{backbone}, every step primary",
+            None,
+            *_half(study, alone, policy),
+            *((None, None) if beside else ()),
+            *(None,) * 5,
+        )
+    )
+    told = [
+        "all steps are epochs × ⌈texts / batch⌉ whatever p is, as in the paper, so that a small p also trains the emotion task less; "
+        "“equal primary steps”: the run goes on until every p has made that many primary ones",
+        *_best(study, points, policy),
+        *notes(study),
+    ]
+    title = heading(f"Table III: macro F1 by sampling probability p, {backbone}", block, policy)
+    return Table(title, columns, tuple(rows), tuple(told), footer=1)
+
+
+def _half(study: Study, group: Group | None, policy: str) -> tuple[Cell, ...]:
+    return (
+        seeds_cell(group),
+        study.value(group, "dev", policy),
+        study.value(group, "test", policy),
+        *steps_cells(group),
+    )
+
+
+def _best(study: Study, points: Sequence[Point], policy: str) -> list[str]:
+    """Which p is best on dev, setup by setup, where there is a choice."""
+    told = []
+    for setup in dict.fromkeys(point.setup for point in points):
+        run = [(study.value(point.total, "dev", policy), point.p) for point in points if point.setup == setup]
+        known = [(value.value, p) for value, p in run if isinstance(value, Mean)]
+        if len(known) > 1:
+            told.append(
+                f"{setup.title}: best on dev at p = {max(known)[1]:g}, of {len(known)} values of p that were run"
+            )
+    return told
+
+
+def _comparisons(
+    block: Block, backbone: str, points: Sequence[Point]
+) -> dict[str, tuple[Group | None, Group | None]]:
+    """Each p over the paper's, and with equal primary steps over the emotion task alone."""
+    pairs: dict[str, tuple[Group | None, Group | None]] = {}
+    for point in points:
+        name = f"{point.setup.title}, p = {point.p:g}"
+        if point.p != KNOWN.p:
+            pairs[f"{name} over p = {KNOWN.p:g}"] = (block.find(backbone, point.setup.name), point.total)
+        pairs[f"{name}, equal primary steps, over {backbone}"] = (block.find(backbone, "none"), point.primary)
+    return pairs
