@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,35 +28,16 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def explain(
-    texts: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[TEXT]...", help="Texts; - reads them from standard input, a line each."),
-    ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(help="An exported model's folder, or the run's. By default the model emodef brings."),
-    ] = None,
+    texts: options.Texts = None,
+    model: options.LightModel = None,
     label: Annotated[
         list[str] | None,
         typer.Option(help="Explain this label, predicted or not; may be given several times."),
     ] = None,
-    level: Annotated[
-        str | None, typer.Option(help="Coarser labels of the model's label set, such as ekman or sentiment.")
-    ] = None,
-    threshold: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|tuned|fixed",
-            help="Labels whose probability exceeds this are predicted. By default each label's own, tuned on dev.",
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU cores to compute on. By default all there are.")
-    ] = None,
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Print a JSON object a line, for scripts.", rich_help_panel="Output"),
-    ] = False,
+    level: options.Level = None,
+    threshold: options.Threshold = None,
+    threads: options.Threads = None,
+    json: options.JsonLines = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Show which words carry each predicted emotion.

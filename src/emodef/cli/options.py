@@ -55,6 +55,32 @@ Quiet = Annotated[
 ]
 Cpu = Annotated[bool, typer.Option("--cpu", help="Do not use a GPU.")]
 
+# of the commands that predict with a light model
+Texts = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[TEXT]...", help="Texts; - reads them from standard input, a line each."),
+]
+LightModel = Annotated[
+    Path | None,
+    typer.Option(help="An exported model's folder, or the run's. By default the model emodef brings."),
+]
+Threshold = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|tuned|fixed",
+        help="Labels whose probability exceeds this are predicted. By default each label's own, tuned on dev.",
+    ),
+]
+Level = Annotated[
+    str | None, typer.Option(help="Coarser labels of the model's label set, such as ekman or sentiment.")
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU cores to compute on. By default all there are.")
+]
+JsonLines = Annotated[
+    bool, typer.Option("--json", help="Print a JSON object a line, for scripts.", rich_help_panel="Output")
+]
+
 _COLUMNS = "Columns of your own file"
 TextColumn = Annotated[
     str | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -62,27 +63,13 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def predict(
-    texts: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[TEXT]...", help="Texts; - reads them from standard input, a line each."),
-    ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(help="An exported model's folder, or the run's. By default the model emodef brings."),
-    ] = None,
-    threshold: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|tuned|fixed",
-            help="Labels whose probability exceeds this are predicted. By default each label's own, tuned on dev.",
-        ),
-    ] = None,
+    texts: options.Texts = None,
+    model: options.LightModel = None,
+    threshold: options.Threshold = None,
     at_least_one: Annotated[
         bool, typer.Option("--at-least-one", help="Where no label passes, give the likeliest.")
     ] = False,
-    level: Annotated[
-        str | None, typer.Option(help="Coarser labels of the model's label set, such as ekman or sentiment.")
-    ] = None,
+    level: options.Level = None,
     calibrated: Annotated[
         bool,
         typer.Option(
@@ -90,9 +77,7 @@ def predict(
             help="Show probabilities that say how often a label is right. What is predicted stays the same.",
         ),
     ] = False,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU cores to compute on. By default all there are.")
-    ] = None,
+    threads: options.Threads = None,
     file: Annotated[
         str | None,
         typer.Option(
@@ -273,9 +258,9 @@ def _mapping(
     def tell(what: str) -> None:
         typer.echo(f"note: {what}", err=True)
 
-    # a lost worker makes Ray itself write to standard output
     with (
-        redirect_stdout(sys.stderr),
+        open(os.devnull, "w") as nowhere,
+        redirect_stdout(nowhere),  # where Ray writes pages when a worker is lost, and nothing else is written
         ray_engine(predictor, address=address, workers=cores, watch=watch, tell=tell) as mapping,
     ):
         yield mapping

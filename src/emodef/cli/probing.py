@@ -29,10 +29,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def probe(
-    model: Annotated[
-        Path | None,
-        typer.Option(help="A light model's folder, or a run's. By default the model that comes with emodef."),
-    ] = None,
+    model: options.LightModel = None,
     threshold: Annotated[
         str | None,
         typer.Option(metavar="N|tuned|fixed", help="How labels are decided. By default as the model does."),
