@@ -20,7 +20,7 @@ from bench import light
 from bench.contenders import Contender, Light
 from bench.pipelines import Pipeline
 from bench.report import table
-from bench.rounds import interleaved, median, quantiles, ratio, shown
+from bench.rounds import Work, interleaved, median, quantiles, ratio, shown
 from emodef.predictor.model_file import TOKENIZER, ModelInfo
 from emodef.predictor.session import usable_cores
 
@@ -62,7 +62,7 @@ class Field:
 
     def compare(self, survey: Mapping[str, Mapping[int, float]], rounds: int) -> dict[str, list[float]]:
         """Ours, the same model's pipeline one by one, and both pipelines with their two best batch sizes, in turn."""
-        work = {OURS: self.ours, f"{SAME}, 1": partial(self.pipeline, SAME, 1)}
+        work: dict[str, Work] = {OURS: self.ours, f"{SAME}, 1": partial(self.pipeline, SAME, 1)}
         for name in TEXTS:
             best = sorted(BATCHES, key=lambda batch: -survey[name][batch])[:2]
             work.update({f"{name}, {batch}": partial(self.pipeline, name, batch) for batch in best})
@@ -168,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     same = Pipeline("bert", folder / TOKENIZER, labels, options.checkpoint, tiny=options.quick)
     large = Pipeline("roberta", folder / TOKENIZER, labels, tiny=options.quick)
     with ExitStack() as stack:
-        made = {OURS: Light(folder), SAME: same, LARGE: large}
+        made: dict[str, Light | Pipeline] = {OURS: Light(folder), SAME: same, LARGE: large}
         started = {name: stack.enter_context(Contender(what, options.threads)) for name, what in made.items()}
         field = Field(started, test.texts[:200] if options.quick else test.texts, 16 if options.quick else 1)
         field.warm()

@@ -5,18 +5,21 @@ A ratio is taken within a round; its median over the rounds is given with the lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
+Name = TypeVar("Name", bound=Hashable)
 Work = Callable[[int], float]  # number of the round -> what it took, or how much of it was done in a second
 
 
-def interleaved(contenders: Mapping[str, Work], rounds: int) -> dict[str, list[float]]:
+def interleaved(contenders: Mapping[Name, Work], rounds: int) -> dict[Name, list[float]]:
     """Each contender's measure in every round."""
-    found: dict[str, list[float]] = {name: [] for name in contenders}
+    found: dict[Name, list[float]] = {name: [] for name in contenders}
+    names = list(contenders)
     for number in range(rounds):
-        for name in contenders if number % 2 == 0 else reversed(contenders):
+        for name in names if number % 2 == 0 else names[::-1]:
             found[name].append(contenders[name](number))
     return found
 
