@@ -32,6 +32,15 @@ def mean_of(numbers: Iterable[float]) -> Mean:
     )
 
 
+def score(
+    study: Study, group: Group | None, split: str, policy: str, metric: str = "macro_f1"
+) -> Mean | None:
+    """A metric's mean over seeds; with its interval where a table has room for one: F1 on test."""
+    found = study.value(group, split, policy, metric)
+    bare = found is not None and not (split == "test" and metric.endswith("_f1"))
+    return replace(found, low=None, high=None) if found is not None and bare else found
+
+
 def steps_cells(group: Group | None) -> tuple[Cell, Cell]:
     """(primary steps, all steps) that a group's runs made, means over its seeds."""
     if group is None:

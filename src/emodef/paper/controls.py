@@ -11,6 +11,7 @@ from emodef.paper.cells import (
     mean_of,
     notes,
     number_of,
+    score,
     seeds_cell,
     shown,
     steps_cells,
@@ -68,9 +69,9 @@ def _table(study: Study, block: Block, backbone: str, rows: dict[str, Group | No
     for title, group in rows.items():
         minutes = None if group is None else mean_of(run.seconds / 60 for run in group.runs)
         scores = (
-            study.value(group, "dev", policy),
-            study.value(group, "test", policy),
-            study.value(group, "test", policy, "micro_f1"),
+            score(study, group, "dev", policy),
+            score(study, group, "test", policy),
+            score(study, group, "test", policy, "micro_f1"),
         )
         cells.append((title, seeds_cell(group), *steps_cells(group), minutes, *scores))
     told = (

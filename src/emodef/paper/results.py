@@ -112,7 +112,7 @@ def find_runs(folder: str | os.PathLike[str], report: Callable[[str], None] | No
 
 def _candidates(root: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(root):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         if _TRANSFER in files:
             folders.clear()
         elif "settings.json" in files or "metrics.json" in files:

@@ -101,11 +101,12 @@ class Study:
         self.corpus_name, self.resamples, self.seed = corpus, resamples, seed
         self.corpus: dict[str, Corpus] | None = None
         self.lacking: str | None = None
+        tell = report or (lambda _: None)
         try:
             self.corpus = load_corpus(corpus, data_dir=data_dir)
         except DataError as error:
-            self.lacking = str(error)
-        tell = report or (lambda _: None)
+            self.lacking = f"the corpus {corpus} is not at hand"
+            tell(f"no paired tests, and no figures that were not stored with the runs: {error}")
         self.runs = self._same_texts([run for run in runs if run.settings["corpus"] == corpus], tell)
         if others := len([run for run in runs if run.settings["corpus"] != corpus]):
             tell(f"left out: {others} {'run' if others == 1 else 'runs'} of another corpus than {corpus}")
@@ -204,7 +205,9 @@ class Study:
     def need(self) -> dict[str, Corpus]:
         """The corpus by split. Raises DataError, saying how to get it, where it is not here."""
         if self.corpus is None:
-            raise DataError(self.lacking or f"the corpus {self.corpus_name!r} is not here")
+            raise DataError(
+                f"{self.lacking}; fetch it with: emodef data fetch {self.corpus_name}, or name the folder it lies in with --data-dir"
+            )
         return self.corpus
 
     def _same_texts(self, runs: Sequence[Run], tell: Callable[[str], None]) -> list[Run]:

@@ -13,6 +13,7 @@ from emodef.paper.cells import (
     heading,
     notes,
     number_of,
+    score,
     seeds_cell,
     shown,
 )
@@ -52,6 +53,7 @@ def table2_rows(study: Study, block: Block) -> list[Row]:
     plain = [each.title for each in KNOWN.backbones] if block.paper else []
     plain += [title for title in held if title not in plain]
     defined = [each.title for each in KNOWN.backbones if each.definitions] if block.paper else []
+    expected = set(defined)
     defined += [title for title in held if title not in defined]
     rows: list[Row] = []
     if block.paper:
@@ -61,7 +63,7 @@ def table2_rows(study: Study, block: Block) -> list[Row]:
     for title in defined:
         for setup in KNOWN.setups[1:]:
             group = block.find(title, setup.name)
-            if group is None and block.paper and not _expected(title):
+            if group is None and block.paper and title not in expected:
                 continue
             rows.append((row_title(title, setup), group))
             rows += other_heads(group)
@@ -90,10 +92,6 @@ def comparisons(block: Block) -> dict[str, tuple[Group | None, Group | None]]:
     return pairs
 
 
-def _expected(title: str) -> bool:
-    return any(each.title == title and each.definitions for each in KNOWN.backbones)
-
-
 def _short(column: str) -> str:
     split, metric = column.split("_")
     return f"{split} {metric[0].upper()}{metric[1:] if metric == 'f1' else ''}"
@@ -110,7 +108,9 @@ def _scores(study: Study, block: Block, rows: Sequence[Row], policy: str) -> Tab
     )
     cells: list[tuple[Cell, ...]] = []
     for title, group in rows:
-        ours = [study.value(group, split, policy, metric) for split in ("dev", "test") for metric in _METRICS]
+        ours = [
+            score(study, group, split, policy, metric) for split in ("dev", "test") for metric in _METRICS
+        ]
         printed = paper.rows.get(title, (None,) * len(paper.columns)) if beside else ()
         cells.append((title, seeds_cell(group), *ours, *map(fraction, printed)))
     told = list(notes(study))

@@ -14,6 +14,7 @@ from emodef.paper.cells import (
     heading,
     notes,
     number_of,
+    score,
     seeds_cell,
     shown,
     steps_cells,
@@ -135,8 +136,8 @@ def _table(study: Study, block: Block, backbone: str, points: Sequence[Point], p
 def _half(study: Study, group: Group | None, policy: str) -> tuple[Cell, ...]:
     return (
         seeds_cell(group),
-        study.value(group, "dev", policy),
-        study.value(group, "test", policy),
+        score(study, group, "dev", policy),
+        score(study, group, "test", policy),
         *steps_cells(group),
     )
 
