@@ -68,16 +68,16 @@ def epoch_ends(steps: int, epochs: int) -> list[int]:
 
 
 def length_sorted_batches(
-    lengths: Indices, batch_size: int, seed: int, stream: int, epoch: int
+    lengths: Indices, batch_size: int, seed: int, stream: int, epoch: int, pool: int = POOL
 ) -> list[Indices]:
     """All examples once, in ⌈n / batch_size⌉ batches of similar length; order and mix depend only on (seed, stream, epoch).
 
-    Examples are shuffled, cut into pools of `POOL` batches, sorted by length within a pool, and the batches shuffled.
+    Examples are shuffled, cut into pools of `pool` batches, sorted by length within a pool, and the batches shuffled.
     """
     rng = np.random.default_rng([seed, stream, epoch, 2])
     order = rng.permutation(len(lengths))
-    pool = batch_size * POOL
-    pools = np.split(order, range(pool, len(order), pool))
+    size = batch_size * pool
+    pools = np.split(order, range(size, len(order), size))
     order = np.concatenate([chunk[np.argsort(lengths[chunk], kind="stable")] for chunk in pools])
     batches = np.split(order, range(batch_size, len(order), batch_size))
     return [batches[i] for i in rng.permutation(len(batches))]

@@ -1,0 +1,179 @@
+"""A transfer study's runs made in this process, or in several, each with a start and a corpus at a time. Imports torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from signal import SIG_IGN, SIGINT, signal
+from typing import Any, Protocol
+
+import torch
+
+from emodef.errors import EmodefError, TrainingError
+from emodef.metrics import averages, count
+from emodef.train.performance import tuned_process
+from emodef.train.processes import Interrupted
+from emodef.train.resume import writing
+from emodef.train.transfer_plan import Study, Unit
+from emodef.train.transfer_runs import Workbench
+from emodef.transfers import Row
+
+
+class Told(Protocol):
+    """Who is told of what happens."""
+
+    def row(self, row: Row) -> None:
+        """A run is done."""
+
+    def failed(self, message: str) -> None:
+        """A run failed."""
+
+
+def make_unit(
+    study: Study,
+    unit: Unit,
+    stop: Callable[[], bool],
+    late: Callable[[], bool],
+    failed: Callable[[str], None],
+) -> Iterator[Row]:
+    """Make the runs of a unit, in order of their splits; each is saved before it is told of."""
+    settings, texts, splits = study.settings, study.corpora[unit.corpus], study.splits[unit.corpus]
+    bench = Workbench(unit.start, texts, settings, device=study.device, precision=study.precision)
+    for size, split, policy in unit.runs:
+        if late():
+            return
+        train, test, seed = (
+            splits.train(split, size),
+            splits.test(split, size, settings.max_eval),
+            settings.seed + split - 1,
+        )
+        try:
+            outcome = bench.run(train, test, policy, seed, stop=stop)
+        except Interrupted:
+            raise
+        except TrainingError as error:
+            failed(f"{unit.start.name} on {unit.corpus}, size {size:g}, split {split}, {policy}: {error}")
+            continue
+        truth = texts.corpus.labels[test]
+        row = Row(
+            start=unit.start.name,
+            corpus=unit.corpus,
+            size=size,
+            split=split,
+            policy=policy,
+            seed=seed,
+            macro_f1=round(float(averages(count(truth, outcome.predicted))["macro_f1"]), 6),
+            accuracy=round(float((outcome.predicted == truth.astype(bool)).all(1).mean()), 6),
+            texts=len(test),
+            train_texts=len(train),
+            cut_texts=outcome.cut_texts,
+            steps=outcome.steps,
+            seconds=round(outcome.seconds, 2),
+            train_ids_hash=splits.digest(train),
+            test_ids_hash=splits.digest(test),
+            settings_hash=settings.digest(study.precision),
+            start_hash=unit.start.weights,
+            start_run=None if unit.start.run is None else Path(unit.start.run).name,
+            start_dev_macro_f1=unit.start.dev_macro_f1,
+        )
+        with writing(study.folder.path):
+            study.folder.append(row, outcome.predicted)
+        yield row
+
+
+@tuned_process()
+def run_here(study: Study, told: Told, caught: Sequence[int], deadline: float | None) -> None:
+    """Make all runs one after another. Raises Interrupted in the middle of a run, once a signal is in `caught`."""
+
+    def late() -> bool:
+        return bool(caught) or (deadline is not None and time.monotonic() > deadline)
+
+    for unit in study.units:
+        if late():
+            return
+        for row in make_unit(study, unit, lambda: bool(caught), late, told.failed):
+            told.row(row)
+
+
+def run_in_processes(
+    study: Study, jobs: int, told: Told, caught: Sequence[int], deadline: float | None
+) -> None:
+    """Hand out the units, the largest of what is left first, to processes that ask for one when they have none."""
+    context = get_context("spawn")  # CUDA and threads do not survive a fork
+    stop = context.Event()
+    threads = max(1, torch.get_num_threads() // jobs)
+    waiting = sorted(
+        study.units, key=lambda unit: -sum(study.cost(unit.corpus, size) for size, _, _ in unit.runs)
+    )
+    pipes: dict[Any, Any] = {}
+    try:
+        for _ in range(jobs):
+            here, there = context.Pipe()
+            process = context.Process(
+                target=_serve, args=(there, study, threads, stop, deadline), daemon=True
+            )
+            process.start()
+            there.close()
+            pipes[here] = process
+        while pipes:
+            if caught or (deadline is not None and time.monotonic() > deadline):
+                waiting.clear()
+            if caught:
+                stop.set()
+            for pipe in wait(list(pipes), timeout=0.5):
+                assert isinstance(pipe, Connection)
+                try:
+                    kind, content = pipe.recv()
+                except (EOFError, OSError):
+                    pipes.pop(pipe).join()
+                    if not caught:
+                        told.failed("a process ended before its work was done; its error stands above")
+                    continue
+                if kind == "row":
+                    told.row(content)
+                elif kind == "failed":
+                    told.failed(content)
+                elif kind == "error":
+                    raise content
+                elif waiting:
+                    pipe.send(waiting.pop(0))
+                else:
+                    pipe.send(None)
+                    pipes.pop(pipe).join()
+    finally:
+        stop.set()
+        for process in pipes.values():
+            process.join(timeout=60)
+            if process.is_alive():
+                process.terminate()
+
+
+def _serve(pipe: Connection, study: Study, threads: int, stop: Any, deadline: float | None) -> None:
+    """A process's work: ask for a unit, make its runs, tell of each."""
+    signal(SIGINT, SIG_IGN)  # the parent, which gets it too, says when to stop
+    torch.set_num_threads(threads)
+
+    def late() -> bool:
+        return stop.is_set() or (deadline is not None and time.monotonic() > deadline)
+
+    with tuned_process():
+        try:
+            while True:
+                pipe.send(("ask", None))
+                unit = pipe.recv()
+                if unit is None:
+                    return
+                for row in make_unit(
+                    study, unit, stop.is_set, late, lambda message: pipe.send(("failed", message))
+                ):
+                    pipe.send(("row", row))
+        except Interrupted:
+            pipe.send(("ask", None))
+            pipe.recv()
+        except EmodefError as error:
+            pipe.send(("error", error))
+        except (BrokenPipeError, EOFError):  # the parent is gone
+            return

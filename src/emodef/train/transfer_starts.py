@@ -1,0 +1,142 @@
+"""Where a transfer study starts from: saved models by name, or found among finished runs, and the untuned encoder. Imports torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from emodef.corpora import Corpus
+from emodef.errors import DataError, SettingsError
+from emodef.runs import model_folder, read_json
+from emodef.train.checkpoint import TrainedModel
+from emodef.train.loop import _untrained
+from emodef.train.settings import TrainSettings
+from emodef.train.transfer_settings import UNTUNED, TransferSettings, check_name
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Start:
+    """A start: the untuned encoder (no `model`) or a saved model's folder, with what it scored on dev when it was trained.
+
+    weights: a hash of the weights' file. run: the folder it was found in, as given.
+    """
+
+    name: str
+    model: Path | None
+    weights: str
+    run: str | None = None
+    dev_macro_f1: float | None = None
+
+    def load(self, settings: TransferSettings, corpus: Corpus) -> TrainedModel:
+        """The model on the CPU, whatever heads it has. Raises DataError, and SettingsError for a model of another encoder."""
+        if self.model is None:
+            torch.manual_seed(settings.seed)  # a pooling projection may be new
+            return _untrained(_encoder(settings), corpus)
+        trained = TrainedModel.load(self.model)
+        for name in ("backbone", "pooling"):
+            theirs, ours = getattr(trained.settings, name), getattr(settings, name)
+            if theirs != ours:
+                raise SettingsError(
+                    f"start {self.name!r} was trained with {name} = {theirs!r}, this study's untuned encoder has {ours!r}: their "
+                    f"curves cannot be compared; give another model, or set {name}"
+                )
+        return trained
+
+
+def find_starts(
+    settings: TransferSettings,
+    given: Mapping[str, str | os.PathLike[str]],
+    results: str | os.PathLike[str],
+) -> list[Start]:
+    """The starts that `settings` names, in its order, and behind them what else is `given` (name -> a run's or model's folder).
+
+    One that is not given is the finished run of that setup below `results`, with this backbone and pooling, that did best on dev (as the
+    paper takes its best models). Raises SettingsError, with what to do, where there is none with its weights; DataError for a folder
+    without a model.
+    """
+    for name in given:
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+    if UNTUNED in given:
+        raise SettingsError(
+            f"'{UNTUNED}' is the backbone itself: set backbone, or give the model another name"
+        )
+    names = dict.fromkeys((*settings.starts, *given))
+    return [_start(name, settings, given, Path(results)) for name in names]
+
+
+def _start(
+    name: str, settings: TransferSettings, given: Mapping[str, str | os.PathLike[str]], results: Path
+) -> Start:
+    if name == UNTUNED:
+        return Start(name, None, _digest(Path(_encoder(settings).backbone_path()) / WEIGHTS))
+    if name in given:
+        folder = Path(given[name])
+        return _described(name, folder, str(given[name]))
+    found = list(_runs(name, settings, results))
+    whole = [start for start in found if start.weights]
+    if not whole:
+        lacking = f"{found[0].run} has lost its weights" if found else "there is no finished run of it"
+        raise SettingsError(
+            f"start {name!r}: {lacking} in {results} (backbone {settings.backbone!r}, pooling {settings.pooling!r}); train it, name "
+            f"a model (--start {name}=RUN), or leave it out of starts"
+        )
+    return max(whole, key=lambda start: start.dev_macro_f1 or 0.0)
+
+
+def _runs(setup: str, settings: TransferSettings, results: Path) -> Iterator[Start]:
+    """Finished runs of a setup, those without weights too (`weights` empty)."""
+    wanted = (frozenset(setup.split("+")) - {"none"}, settings.backbone, settings.pooling)
+    for path in sorted(results.rglob("metrics.json")):
+        run = path.parent
+        try:
+            about = TrainSettings(**read_json(run / "settings.json"))
+            read_json(path)
+        except (DataError, ValidationError):  # a model's own metrics; an unfinished run
+            continue
+        if (about.tasks, about.backbone, about.pooling) != wanted or about.corpus != "goemotions":
+            continue
+        if about.steps_as_p is not None or about.budget != "total":  # controls
+            continue
+        if (run / "model" / WEIGHTS).is_file():
+            yield _described(setup, run, str(run))
+        else:
+            yield Start(setup, run, "", str(run))
+
+
+def _described(name: str, folder: Path, run: str) -> Start:
+    model = model_folder(folder)
+    metrics = read_json(model / "metrics.json") if (model / "metrics.json").is_file() else {}
+    found: Any = metrics.get("dev fixed", {}).get("macro_f1")
+    dev = found.get("value") if isinstance(found, dict) else found
+    weights = _digest(model / WEIGHTS)
+    if not weights:
+        raise SettingsError(
+            f"start {name!r}: {model} has no weights ({WEIGHTS}); train it again, or name another model"
+        )
+    return Start(name, model, weights, run, None if dev is None else float(dev))
+
+
+def _digest(path: Path) -> str:
+    """A hash of a file, "" where it is not there (a name on the model hub)."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+
+
+def _encoder(settings: TransferSettings) -> TrainSettings:
+    """The untuned encoder as training would begin with it."""
+    given: dict[str, Any] = {name: getattr(settings, name) for name in ("backbone", "pooling", "dropout")}
+    return TrainSettings(**given)
