@@ -88,6 +88,7 @@ def root(
 MODULES = {
     "train": "training",
     "recipes": "training",
+    "experiment": "experiments",
     "evaluate": "evaluating",
     "compare": "comparing",
     "export": "exporting",

@@ -132,7 +132,7 @@ def train(
             columns=given,
         )
     corpus = choice.load(settings.corpus, settings.label_set)
-    _check_corpus(corpus, settings)
+    check_corpus(corpus, settings)
     options.report_problems(corpus.values(), quiet)
     if dry_run:
         _print_plan(settings, corpus, json)
@@ -276,7 +276,7 @@ def _resumed(
     return settings, choice if data_dir is None else replace(choice, data_dir=data_dir)
 
 
-def _check_corpus(corpus: Mapping[str, Corpus], settings: TrainSettings) -> None:
+def check_corpus(corpus: Mapping[str, Corpus], settings: TrainSettings) -> None:
     """Refuse data that cannot be trained on as asked, before anything heavy starts."""
     from emodef.corpora.files import is_derived
 

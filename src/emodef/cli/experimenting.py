@@ -1,0 +1,206 @@
+"""What `emodef experiment run` does, step by step: a recipe's runs, their corpora, the plan, the processes. Imports typer."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from emodef.cli import options
+from emodef.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from emodef.corpora import Corpus
+    from emodef.experiments.plan import Planned
+    from emodef.experiments.results import RunSpec
+    from emodef.experiments.supervisor import Job
+    from emodef.runs import DataChoice
+    from emodef.train.settings import TrainSettings
+
+
+def canonical(saved: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the result of a run with these saved settings depends on; None where they are another kind's."""
+    from pydantic import ValidationError
+
+    from emodef.train.settings import TrainSettings
+
+    with suppress(ValidationError, TypeError):
+        return TrainSettings(**saved).canonical()
+    return None
+
+
+def chosen_runs(recipe: str, assign: list[str], only: list[str]) -> list[TrainSettings]:
+    """The recipe's runs, those left by --only."""
+    from emodef.train.settings import load_experiment, parse_overrides
+
+    experiment = load_experiment(recipe, parse_overrides(assign))
+    if not experiment.runs:
+        raise SettingsError(f"{recipe} is a study of transfer; run it with: emodef paper figure3 --run")
+    wanted: dict[str, list[Any]] = {}
+    for each in only:
+        for key, value in parse_overrides([each]).items():
+            if key not in type(experiment.runs[0]).model_fields:
+                raise SettingsError(
+                    f"--only {each}: there is no setting {key!r}; 'emodef recipes {recipe}' lists them"
+                )
+            wanted.setdefault(key, []).append(value)
+    chosen = [
+        run for run in experiment.runs if all(getattr(run, key) in values for key, values in wanted.items())
+    ]
+    if not chosen:
+        raise SettingsError(f"--only {' --only '.join(only)}: none of the {len(experiment.runs)} runs is so")
+    return chosen
+
+
+def read_specs(
+    wanted: Sequence[TrainSettings], choice: DataChoice, quiet: bool
+) -> tuple[dict[str, Mapping[str, Corpus]], list[RunSpec]]:
+    """The corpora by fingerprint, and the runs planned on them. Raises what reading a corpus raises, and SettingsError."""
+    from emodef.cli.training import check_corpus
+    from emodef.experiments.results import RunSpec
+    from emodef.runs import fingerprint
+    from emodef.train.sampling import total_steps
+
+    read: dict[tuple[str, str | None], tuple[str, Mapping[str, Corpus]]] = {}
+    specs = []
+    for settings in wanted:
+        source = settings.corpus, settings.label_set
+        if source not in read:
+            corpus = choice.load(*source)
+            options.report_problems(corpus.values(), quiet)
+            read[source] = fingerprint(corpus), corpus
+        data, splits = read[source]
+        check_corpus(splits, settings)
+        train = splits["train"]
+        steps = total_steps(
+            settings,
+            -(-len(train) // settings.batch_size),
+            auxiliary=settings.auxiliary and bool(train.labels.any()),
+        )
+        specs.append(RunSpec(settings.model_dump(mode="json"), settings.canonical(), data, steps))
+    return dict(read.values()), specs
+
+
+def planned_runs(
+    specs: Sequence[RunSpec], corpora: Mapping[str, Mapping[str, Corpus]], results: Path, jobs: int, cpu: bool
+) -> tuple[list[Planned], int]:
+    """What is to be done, and the threads of each process."""
+    from emodef.experiments.plan import make_plan
+    from emodef.experiments.results import find_runs
+    from emodef.predictor.session import usable_cores
+    from emodef.train.versions import this_hardware
+
+    threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, usable_cores() // jobs))
+    found = find_runs(results, canonical)
+    plan = make_plan(specs, corpora, results, found, hardware=this_hardware(cpu=cpu), threads=threads)
+    return plan, threads
+
+
+def supervise(
+    plan: Sequence[Planned],
+    order: Mapping[str, Any],
+    at_once: int,
+    threads: int,
+    cpu: bool,
+    stop_after: float | None,
+    quiet: bool,
+) -> tuple[dict[str, Job], str]:
+    """Make the runs that are not finished: name -> job, and why they were stopped, if so."""
+    from emodef.experiments.display import Display
+    from emodef.experiments.plan import FINISHED
+    from emodef.experiments.supervisor import Job, Supervisor
+    from emodef.train.versions import visible_gpus
+
+    jobs = [
+        Job(
+            planned.spec.name,
+            planned.folder,
+            {**order, "settings": planned.spec.settings, "fingerprint": planned.spec.data},
+            planned.spec.steps,
+            step=planned.step if order["resume"] else 0,
+        )
+        for planned in plan
+        if planned.state != FINISHED
+    ]
+    gpus = _gpu_names(0 if cpu else visible_gpus())
+
+    def environment(slot: int) -> dict[str, str]:
+        own = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+        return own | ({"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if len(gpus) > 1 else {})
+
+    console = options.notes(quiet)
+    console.print(
+        f"{len(jobs)} of {len(plan)} runs to make, {at_once} at once, each with threads for {threads} cores"
+    )
+    display = Display(console)
+    with display.use():
+        supervisor = Supervisor(
+            jobs,
+            at_once,
+            environment,
+            None if stop_after is None else 60 * stop_after,
+            watch=display.watch,
+            started=display.started,
+            ended=display.ended,
+        )
+        supervisor.run()
+    return {job.name: job for job in jobs}, supervisor.stopped
+
+
+def _gpu_names(count: int) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES calls each GPU."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    return names[:count] if names else [str(number) for number in range(count)]
+
+
+def outcome(planned: Planned, job: Job | None) -> dict[str, Any]:
+    """One run, for scripts."""
+    about = planned.to_dict()
+    if job is not None:
+        about |= {"state": job.state, "step": job.step, "seconds": round(job.seconds, 1), "error": job.error}
+    return about
+
+
+def print_plan(plan: Sequence[Planned], jobs: int, json: bool) -> None:
+    """What would be run, what is done, and how long it takes."""
+    from collections import Counter
+
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    from emodef.experiments.display import duration
+    from emodef.experiments.plan import FINISHED
+
+    if json:
+        options.print_json([planned.to_dict() for planned in plan])
+        return
+    table = Table(
+        "run", "state", Column("steps", justify="right"), "takes", "folder", box=None, pad_edge=False
+    )
+    for planned in plan:
+        state = planned.state + (f" (step {planned.step:,})" if 0 < planned.step < planned.spec.steps else "")
+        takes = (
+            "" if planned.state == FINISHED else "?" if planned.seconds is None else duration(planned.seconds)
+        )
+        table.add_row(
+            Text(planned.spec.name), state, f"{planned.spec.steps:,}", takes, Text(str(planned.folder))
+        )
+    options.output().print(table)
+    counts = Counter(planned.state for planned in plan)
+    typer.echo(f"{len(plan)} runs: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+    open_ = [planned for planned in plan if planned.state != FINISHED]
+    known = [planned.seconds for planned in open_ if planned.seconds is not None]
+    if known:
+        rest = len(open_) - len(known)
+        typer.echo(
+            f"time: about {duration(sum(known) / jobs)} with {jobs} at once, as fast as the finished runs on this hardware"
+            + (f"; {rest} more of unknown length" if rest else "")
+        )
+    elif open_:
+        typer.echo("time: unknown, no finished run here is like these on this hardware")
