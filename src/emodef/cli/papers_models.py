@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from emodef.corpora import Corpus
+from emodef.errors import SettingsError
 from emodef.paper.figures.architecture import Architecture, Input, architecture_of
 from emodef.paper.known import KNOWN
 from emodef.train.model import build_model
@@ -16,31 +17,38 @@ from emodef.train.settings import TrainSettings, load_recipe
 from emodef.train.tokenization import TextTokenizer
 
 
-def untrained(backbone: str, setups: Sequence[str], example: Corpus, recipe: str) -> list[Architecture]:
-    """A model of each setup on a backbone, as a run with this recipe starts with it; example: one text, for the inputs.
+def untrained(
+    recipe: str, setups: Sequence[str], example: Corpus, backbone: str | None = None
+) -> list[Architecture]:
+    """A model of each setup, as a run with this recipe starts with it; example: one text, for the inputs.
 
-    Raises SettingsError for a setup that does not exist, and what loading a backbone raises.
+    Raises SettingsError for a setup that does not exist and a backbone that cannot be loaded.
     """
     found = []
     for setup in setups:
-        settings = load_recipe(recipe, {"backbone": backbone, "setup": setup})
+        chosen = {"setup": setup, **({} if backbone is None else {"backbone": backbone})}
+        settings = load_recipe(recipe, chosen)
         path = settings.backbone_path()
-        tokenizer = TextTokenizer.load(path, settings.placeholders)
-        model = build_model(
-            path,
-            labels=len(example.label_set),
-            pooling=settings.pooling,
-            tasks=settings.tasks,
-            vocabulary=tokenizer.size,
-            new_tokens=tokenizer.new_tokens,
-            dropout=settings.dropout,
-            scale=settings.match_scale,
-            bias=settings.match_bias,
-        )
+        try:
+            tokenizer = TextTokenizer.load(path, settings.placeholders)
+            model = build_model(
+                path,
+                labels=len(example.label_set),
+                pooling=settings.pooling,
+                tasks=settings.tasks,
+                vocabulary=tokenizer.size,
+                new_tokens=tokenizer.new_tokens,
+                dropout=settings.dropout,
+                scale=settings.match_scale,
+                bias=settings.match_bias,
+            )
+        except (OSError, ValueError) as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise SettingsError(f"backbone {settings.backbone!r} cannot be loaded: {reason}") from error
         found.append(
             architecture_of(
                 model,
-                backbone=KNOWN.backbone(backbone).title,
+                backbone=KNOWN.backbone(settings.backbone).title,
                 setup=setup,
                 p=settings.p,
                 inputs=_inputs(settings, tokenizer, example),
