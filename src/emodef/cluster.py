@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import secrets
 import shutil
 import socket
+import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -31,9 +33,8 @@ from emodef.predictor.model_file import INFO, MODEL, TOKENIZER
 from emodef.predictor.session import usable_cores
 
 TRIES = 3  # of a part, and of starting a worker
-PATIENCE = (
-    300  # seconds within which the first worker must be there; a cluster may have to rent its machines first
-)
+PATIENCE = 300  # seconds in which some worker must be there; a cluster may have to rent machines first
+TOKEN = "RAY_AUTH_TOKEN"  # what a Ray's processes know each other by
 
 
 @contextmanager
@@ -87,6 +88,7 @@ def _connected(ray: Any, address: str | None, workers: int | None) -> Iterator[b
     # not the temporary folder: it may be deep, and Ray keeps sockets there, whose paths may have 107 characters
     root = os.environ.get("RAY_TMPDIR") or ("/tmp" if os.name == "posix" else None)
     folder = tempfile.mkdtemp(prefix="emodef-ray-", dir=root) if address is None else None
+    has_token = folder is None or TOKEN in os.environ
     try:
         try:
             if address is not None:
@@ -94,6 +96,8 @@ def _connected(ray: Any, address: str | None, workers: int | None) -> Iterator[b
                 ray.init(address=address, **quiet)
             else:  # "local": never one that happens to run on this machine
                 cores = workers or usable_cores()
+                # or Ray would leave one in the home folder, and use it for all that is started later
+                os.environ.setdefault(TOKEN, secrets.token_hex(32))
                 ray.init(address="local", num_cpus=cores, include_dashboard=False, _temp_dir=folder, **quiet)
         except Exception as error:  # Ray raises whatever its parts raise
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -102,12 +106,14 @@ def _connected(ray: Any, address: str | None, workers: int | None) -> Iterator[b
                     f"Ray does not start ({reason}); without --engine ray, the same command goes on without it"
                 ) from error
             raise SettingsError(
-                f"no Ray cluster answers at {address!r} ({reason}); give an address that 'ray status' knows, or leave "
-                "--address out for the cores of this machine"
+                f"no Ray cluster answers at {address!r} ({reason}); give an address that 'ray status' knows (one with "
+                "tokens needs RAY_AUTH_MODE=token in the environment), or leave --address out for the cores of this machine"
             ) from error
         yield folder is not None
     finally:
         ray.shutdown()
+        if not has_token:
+            os.environ.pop(TOKEN, None)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -200,7 +206,6 @@ class _Crew:
         self.idle: list[Any] = []
         self.busy: dict[Any, tuple[Any, _Task]] = {}
         self.failed: dict[int, EmodefError] = {}  # number of the part, -1 for none -> why the job stops
-        self.is_manned = False
         self.lost_starting = 0
 
     def map(self, parts: Iterator[Part]) -> Iterator[Finished]:
@@ -208,9 +213,7 @@ class _Crew:
         try:
             while self._hand_out(parts):
                 done = self._next()
-                self._hand_out(
-                    parts
-                )  # before the caller writes the part, so that no worker waits for the disk
+                self._hand_out(parts)  # before the caller writes, so that no worker waits for the disk
                 if done is not None:
                     self.watch.advance(done.rows)
                     yield done
@@ -221,10 +224,10 @@ class _Crew:
 
     def dismiss(self) -> None:
         """Let all workers go; a second call does nothing."""
-        workers = [*self.starting.values(), *self.idle, *(worker for worker, _ in self.busy.values())]
-        self.starting, self.idle, self.busy = {}, [], {}
-        for worker in workers:
+        for worker, _ in self.busy.values():
             self._discard(worker)
+        # the others end by themselves when nothing refers to them; killed while it starts, one leaves its core taken
+        self.starting, self.idle, self.busy = {}, [], {}
 
     def _discard(self, worker: Any) -> None:
         with suppress(Exception):  # it, or all of Ray, may be gone already
@@ -237,8 +240,8 @@ class _Crew:
         while len(self.waiting) + len(self.busy) < self.size:
             try:
                 part = next(parts, None)
-            except EmodefError as error:  # what was read before is still finished
-                self.failed[max((task.number for task in self._tasks()), default=0) + 1] = error
+            except EmodefError as error:
+                self.failed[sys.maxsize] = error  # that of a part before it goes first
                 return bool(self.busy)
             if part is None:
                 break
@@ -252,9 +255,6 @@ class _Crew:
             self.busy[worker.predict.remote(task.part)] = worker, task
         return bool(self.busy or self.waiting)
 
-    def _tasks(self) -> list[_Task]:
-        return [*self.waiting, *(task for _, task in self.busy.values())]
-
     def _task(self, part: Part) -> _Task:
         name = f"{self.source}: part {part.number}"
         if part.records:
@@ -263,7 +263,7 @@ class _Crew:
 
     def _next(self) -> Finished | None:
         """Wait until something happens; the part if it is that one is finished."""
-        ready, _ = self.ray.wait([*self.starting, *self.busy], timeout=None if self.is_manned else PATIENCE)
+        ready, _ = self.ray.wait([*self.starting, *self.busy], timeout=None if self.busy else PATIENCE)
         if not ready:
             self.failed[-1] = EmodefError(
                 f"Ray has had no core free for a worker for {PATIENCE / 60:.0f} minutes; see 'ray status', and start "
@@ -291,7 +291,7 @@ class _Crew:
                     f"pip install 'emodef[ray]=={emodef.__version__}'"
                 )
         else:
-            self.is_manned, self.lost_starting = True, 0
+            self.lost_starting = 0
             self.idle.append(worker)
 
     def _predicted(self, ready: Any) -> Finished | None:
@@ -330,8 +330,10 @@ def _reason(error: Exception) -> str:
     cause = getattr(error, "cause", None)
     if isinstance(cause, Exception) and type(cause).__module__.split(".")[0] != "ray":
         return f"{type(cause).__name__}: {cause}".partition("\n")[0]
-    text = str(cause or error)
+    text = str(cause or error).strip()
     _, mark, detail = text.partition("Worker exit detail: ")
     if mark:  # what follows is a page of advice
         return f"its worker died ({detail.partition(' Some common causes')[0].strip()})"
-    return text.strip().partition("\n")[0]
+    if getattr(error, "actor_init_failed", False):  # it could not be made, and the last line says why
+        return text.rpartition("\n")[2]
+    return text.partition("\n")[0]
