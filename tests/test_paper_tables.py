@@ -27,7 +27,7 @@ from emodef.paper.table2 import table2
 from emodef.paper.table3 import sweep, table3
 from emodef.paper.table4 import table4
 from emodef.paper.table5 import errors, table5
-from emodef.paper.tables import TITLES, build, runs_table, write
+from emodef.paper.tables import RECIPES, TITLES, build, runs_table, write
 from emodef.reporting import RENDERERS, Table, render
 from tiny_results import MINILM, SEEN, write_corpus, write_run
 
@@ -474,6 +474,36 @@ def test_command_tells_of_damaged_runs(root: Path, tmp_path: Path) -> None:
     shown = emodef_command("paper", "runs", *common)
     assert "broken: is not finished" in shown.stderr
     assert "broken" not in emodef_command("paper", "runs", *common, "--quiet").stderr
+
+
+def test_command_makes_only_the_runs_that_are_missing(root: Path, tmp_path: Path) -> None:
+    """All runs of the recipe are there, by their settings and texts: nothing is trained, and the table is built."""
+    pytest.importorskip("pydantic")
+    from emodef.train.settings import load_experiment
+
+    corpus = write_corpus(tmp_path / "data")
+    wanted = load_experiment("minilm_campaign").runs
+    for number, settings in enumerate(wanted):
+        changed = settings.model_dump(mode="json", exclude={"description"})
+        del changed["corpus"]
+        write_run(tmp_path / "results" / str(number), corpus, **changed)
+    common = ["--results", tmp_path / "results", "--data-dir", tmp_path / "data", "--resamples", 50]
+    shown = emodef_command("paper", "controls", *common, "--run", "--policy", "fixed", "--format", "markdown")
+    assert f"{len(wanted)} runs: 0 finished now, {len(wanted)} before, 0 failed" in shown.stderr
+    assert shown.stdout.startswith("**")
+    assert "| MiniLM, at their primary steps | 42, 43 |" in shown.stdout
+    refused = emodef_command("paper", "table1", *common, "--run", code=2)
+    assert "leave out --run" in refused.stderr
+
+
+def test_every_table_knows_its_recipes() -> None:
+    pytest.importorskip("pydantic")
+    from emodef.train.settings import load_experiment
+
+    assert {"table2", "table3", "table4", "table5", "controls", "figure3"} <= set(RECIPES)
+    for recipe in {recipe for recipes in RECIPES.values() for recipe in recipes}:
+        experiment = load_experiment(recipe)
+        assert experiment.runs or experiment.transfer
 
 
 def figures(table: Table, titles: Mapping[str, str]) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +12,7 @@ import typer
 
 from emodef.cli import options
 from emodef.cli.evaluating import Form, Policy
-from emodef.errors import SettingsError
+from emodef.errors import SettingsError, TrainingError
 
 if TYPE_CHECKING:
     from emodef.paper.cells import Parts
@@ -50,6 +52,13 @@ def paper(
     resamples: Annotated[
         int, typer.Option(min=0, help="Resamples of the test texts, for intervals and tests; 0 for neither.")
     ] = 10_000,
+    run: Annotated[
+        bool,
+        typer.Option(
+            "--run",
+            help="First make the runs that are missing, as 'emodef experiment run' does; this may take days.",
+        ),
+    ] = False,
     data_dir: options.DataDir = None,
     form: Annotated[
         Form, typer.Option("--format", help="How tables are printed.", rich_help_panel="Output")
@@ -67,8 +76,8 @@ def paper(
     """Build the paper's tables from finished runs: ours beside what it printed, and what was not run said so.
 
     Mean and standard deviation over seeds, 95% intervals over test texts, paired tests corrected for their number. Runs with the paper's
-    settings and runs with another recipe stand in tables of their own. Nothing is trained. Without the corpus there are only the figures
-    stored with the runs.
+    settings and runs with another recipe stand in tables of their own. Nothing is trained, unless --run asks for it. Without the corpus
+    there are only the figures stored with the runs.
 
     \b
     [bold]Examples[/bold]
@@ -79,6 +88,7 @@ def paper(
     from emodef.paper.tables import TITLES, build, write
 
     names = list(TITLES) if what is What.ALL else [what.value]
+    failed = _run(names, results, data_dir, quiet) if run else None
     policies = ("fixed", "tuned") if policy is Policy.BOTH else (policy.value,)
     study = _study(results, data_dir, resamples, quiet, runs=names != [What.TABLE1.value])
     for name in names:
@@ -88,6 +98,33 @@ def paper(
             continue
         for path in write(name, parts, out, _command(what, results, policy, out)):
             options.notes(quiet).print(f"written: {path}", markup=False)
+    if failed is not None:
+        raise failed
+
+
+def _run(names: list[str], results: Path, data_dir: Path | None, quiet: bool) -> TrainingError | None:
+    """Make the runs of the recipes behind `names`; what failed, to be told when tables and figures are made from what there is."""
+    from emodef.cli import experiments
+    from emodef.paper.tables import RECIPES
+    from emodef.train.settings import load_experiment
+
+    recipes = dict.fromkeys(recipe for name in names for recipe in RECIPES.get(name, ()))
+    if not recipes:
+        raise SettingsError(f"{', '.join(names)}: there is nothing to run for it; leave out --run")
+    failed = None
+    with redirect_stdout(sys.stderr):  # standard output is for the tables
+        for recipe in recipes:
+            study = load_experiment(recipe).transfer
+            try:
+                if study is not None:
+                    from emodef.train.transfer import run_transfer
+
+                    run_transfer(study, results, data_dir=data_dir, console=options.notes(quiet))
+                else:
+                    experiments.run(recipe, results=results, data_dir=data_dir, quiet=quiet)
+            except TrainingError as error:
+                failed = error
+    return failed
 
 
 def _study(results: Path, data_dir: Path | None, resamples: int, quiet: bool, *, runs: bool) -> Study:

@@ -27,6 +27,16 @@ TITLES = {
     "controls": "Controls: equal steps in all, and equal primary steps",
     "runs": "The runs behind the tables",
 }
+# the shipped recipes that make a table's or figure's runs
+RECIPES = {
+    "figure3": ("figure3",),
+    "sweep": ("table3", "table3_primary"),
+    "table2": ("table2",),
+    "table3": ("table3", "table3_primary"),
+    "table4": ("table4",),
+    "table5": ("table4",),
+    "controls": ("minilm_campaign",),
+}
 _FROM_RUNS: Mapping[str, Callable[[Study, Sequence[str]], Parts]] = {
     "table2": table2,
     "table3": table3,
