@@ -56,6 +56,14 @@ def light_folder(options: argparse.Namespace) -> Path:
     return find(options.model or SHIPPED)
 
 
+def checkpoint(options: argparse.Namespace) -> Path | None:
+    """The model as transformers has it: the one given; for the shipped model the one in models/; else None."""
+    if options.checkpoint is not None or getattr(options, "model", None) is not None:
+        return options.checkpoint
+    found = sorted(path.parent for path in (ROOT / "models").glob("*/emodef.json"))
+    return found[0] if found else None
+
+
 def sample(texts: Sequence[str], size: int, number: int = 0) -> list[str]:
     """`size` texts, of lengths spread as those of all, in their order; another `number` gives others."""
     size = min(size, len(texts))

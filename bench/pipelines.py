@@ -48,7 +48,7 @@ class Pipeline:
             self.checkpoint is not None
         ):  # its network; the classifier on top is new, which costs as much as a trained one
             model = AutoModelForSequenceClassification.from_pretrained(
-                self.checkpoint, num_labels=self.labels
+                self.checkpoint, num_labels=self.labels, dtype="float32"
             )
             return model.eval(), AutoTokenizer.from_pretrained(self.checkpoint)
         words = Tokenizer.from_file(str(self.tokenizer))
@@ -86,7 +86,7 @@ class Pipeline:
         return (
             "roberta-base's size, random weights"
             if self.family == "roberta"
-            else "the same size, random weights"
+            else "MiniLM's size, random weights"
         )
 
 

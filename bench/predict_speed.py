@@ -157,7 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = light.parser("predict_speed", __doc__)
     parser.add_argument(
-        "--checkpoint", type=Path, help="the same model as transformers has it (default: random weights)"
+        "--checkpoint",
+        type=Path,
+        help="the same model as transformers has it (default: the one in models/, else random weights)",
     )
     parser.add_argument("--threads", type=int, default=usable_cores(), help="of every contender")
     options = parser.parse_args(given)
@@ -165,7 +167,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder, corpus = light.light_folder(options), light.splits(options)
     test = corpus.get("test") or next(iter(corpus.values()))
     labels = len(ModelInfo.read(folder).label_set)
-    same = Pipeline("bert", folder / TOKENIZER, labels, options.checkpoint, tiny=options.quick)
+    same = Pipeline(
+        "bert",
+        folder / TOKENIZER,
+        labels,
+        None if options.quick else light.checkpoint(options),
+        tiny=options.quick,
+    )
     large = Pipeline("roberta", folder / TOKENIZER, labels, tiny=options.quick)
     with ExitStack() as stack:
         made: dict[str, Light | Pipeline] = {OURS: Light(folder), SAME: same, LARGE: large}

@@ -1,6 +1,6 @@
 """Ways to an int8 graph: size, speed, how close it stays to fp32, and whether a text's scores depend on its neighbours. Imports onnx.
 
-    python -m bench.quantisation --float DIR | --checkpoint DIR [--data-dir DIR] [--only ours,…] [--quick]
+    python -m bench.quantisation [--float DIR | --checkpoint DIR] [--data-dir DIR] [--only ours,…] [--quick]
 
 Writes bench/results/quantisation.json and .md. --float: a model exported with --precision fp32; --checkpoint: a saved model, exported here.
 Needs train (for activation ranges), dev (for scores) and test (for speed) of a labelled corpus, and for OpenVINO's rows
@@ -81,7 +81,8 @@ def read_source(options: argparse.Namespace) -> Source:
             tokenizer, pad_id=encoding.pad_id, left=encoding.left, pad_segment=encoding.pad_segment
         )
         return Source(onnx.load(folder / MODEL), encoder, encoding.window)
-    if options.checkpoint is None:
+    checkpoint = light.checkpoint(options)
+    if checkpoint is None:
         raise SettingsError(
             "name the fp32 model: --float DIR (exported with --precision fp32) or --checkpoint DIR"
         )
@@ -89,7 +90,7 @@ def read_source(options: argparse.Namespace) -> Source:
     from emodef.train.export import WINDOW
     from emodef.train.onnx_graph import export_graph
 
-    trained = TrainedModel.load(options.checkpoint)
+    trained = TrainedModel.load(checkpoint)
     return Source(export_graph(trained), trained.tokenizer.encoder, min(WINDOW, trained.tokenizer.longest))
 
 
@@ -235,7 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = light.parser("quantisation", __doc__, model=False)
     parser.add_argument("--float", type=Path, help="an fp32 light model's folder")
-    parser.add_argument("--checkpoint", type=Path, help="a saved model's folder, exported here")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="a saved model's folder, exported here (default: the one in models/)"
+    )
     parser.add_argument(
         "--only", default="", help="of the ways (see the JSON), separated by commas; fp32 and ours always"
     )

@@ -102,7 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = light.parser("start_up", __doc__)
     parser.add_argument(
-        "--checkpoint", type=Path, help="the same model as transformers has it (default: random weights)"
+        "--checkpoint",
+        type=Path,
+        help="the same model as transformers has it (default: the one in models/, else random weights)",
     )
     options = parser.parse_args(given)
     run = light.Run("start_up", given, options)
@@ -111,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "bert",
         folder / TOKENIZER,
         len(ModelInfo.read(folder).label_set),
-        options.checkpoint,
+        None if options.quick else light.checkpoint(options),
         tiny=options.quick,
     )
     with tempfile.TemporaryDirectory() as made:
