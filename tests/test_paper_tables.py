@@ -15,7 +15,7 @@ import pytest
 from commands import emodef_command
 from emodef import published
 from emodef.bootstrap import Estimate, Mean, holm
-from emodef.errors import DataError
+from emodef.errors import DataError, MissingExtraError
 from emodef.evaluation import error_analysis
 from emodef.labels import LabelSet
 from emodef.paper.cells import NOT_RUN
@@ -443,14 +443,26 @@ def test_written_files(study: Study, tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in paths} == before
 
 
-def test_command(root: Path, tmp_path: Path) -> None:
+def test_command(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from emodef.cli import papers_figures
+
+    def cannot(_: object) -> Any:
+        raise MissingExtraError("needs a package that is not here")
+
+    figures = {
+        "figure1": cannot,
+        "figure3": papers_figures.FIGURES["figure3"],
+    }  # the others have tests of their own
+    monkeypatch.setattr(papers_figures, "FIGURES", figures)
     common = ["--results", root / "results", "--data-dir", root / "data", "--resamples", 50]
     shown = emodef_command("paper", "table2", *common, "--policy", "fixed", "--format", "markdown")
     assert "| BERT+CDP | 1, 2 |" in shown.stdout
     assert "tuned" not in shown.stdout
     out = tmp_path / "out"
-    emodef_command("paper", "all", *common, "--policy", "fixed", "--out", out, "--quiet")
+    made = emodef_command("paper", "all", *common, "--policy", "fixed", "--out", out, "--quiet")
+    assert "figure1 is not drawn: needs a package" in made.stderr
     names = {path.name for path in out.iterdir()}
+    assert {"figure3.svg", "figure3.png"} <= names
     assert {f"{name}{suffix}" for name in TITLES for suffix in (".md", ".tex")} <= names
     assert {
         "table2-paper-fixed.csv",

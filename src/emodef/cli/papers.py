@@ -12,7 +12,7 @@ import typer
 
 from emodef.cli import options
 from emodef.cli.evaluating import Form, Policy
-from emodef.errors import SettingsError, TrainingError
+from emodef.errors import EmodefError, SettingsError, TrainingError
 
 if TYPE_CHECKING:
     from emodef.paper.cells import Parts
@@ -27,6 +27,11 @@ class What(StrEnum):
     TABLE3 = "table3"
     TABLE4 = "table4"
     TABLE5 = "table5"
+    FIGURE1 = "figure1"
+    FIGURE2 = "figure2"
+    FIGURE3 = "figure3"
+    SWEEP = "sweep"
+    CONFUSION = "confusion"
     CONTROLS = "controls"
     RUNS = "runs"
     ALL = "all"
@@ -40,7 +45,10 @@ def add_commands(app: typer.Typer) -> None:
 def paper(
     what: Annotated[
         What,
-        typer.Argument(help="A table of the paper; the controls it lacks; the runs found; or all of these."),
+        typer.Argument(
+            help="A table or figure of the paper; a plot of the sweep over p; maps of label confusion; the controls the paper lacks; "
+            "the runs found; or all of these (figures with --out alone)."
+        ),
     ],
     results: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Finished runs, at any depth.", rich_help_panel="Data")
@@ -67,9 +75,60 @@ def paper(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write here instead: a Markdown page and a LaTeX file for each, a CSV file for each table.",
+            help="Write here instead: a Markdown page and a LaTeX file for each, a CSV file for each table. Figures are always written, "
+            "as SVG and PNG, by default into figures.",
             rich_help_panel="Output",
         ),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With table5: write its disagreements as an HTML page to look through.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    texts: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With --page: the most texts it may hold. By default all.", rich_help_panel="Output"
+        ),
+    ] = None,
+    of: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The run that confusion and --page are of. By default that of Table V: the setup best on dev.",
+            rich_help_panel="Figures",
+        ),
+    ] = None,
+    order: Annotated[
+        str,
+        typer.Option(
+            help="Labels of the maps: groups of a coarser set, clusters of what is confused, or as given.",
+            rich_help_panel="Figures",
+        ),
+    ] = "groups",
+    recipe: Annotated[
+        str, typer.Option(help="Figure 2: the recipe whose models are drawn.", rich_help_panel="Figures")
+    ] = "minilm",
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="Figure 2: another encoder than the recipe's.", rich_help_panel="Figures"),
+    ] = None,
+    setup: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Figure 2: a setup to draw, such as cdp+mlm; may be repeated.", rich_help_panel="Figures"
+        ),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(help="Figures 1 and 2: a text of your own, with --label.", rich_help_panel="Figures"),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="A label of your text; may be repeated.", rich_help_panel="Figures"),
     ] = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -84,11 +143,39 @@ def paper(
       emodef paper table2
       emodef paper table4 --results runs --policy fixed --format latex
       emodef paper all --out docs/results/paper
+      emodef paper table5 --page errors.html
+      emodef paper figure2 --setup none --setup cdp --out figures
+      emodef paper confusion --of runs/demo --order clusters
     """
+    from emodef.cli import papers_figures
     from emodef.paper.tables import TITLES, build, write
 
+    wanted = papers_figures.Wanted(
+        results,
+        lambda: _study(results, data_dir, 0, quiet, runs=True),
+        policy="tuned" if policy is Policy.TUNED else "fixed",
+        data_dir=data_dir,
+        run=of,
+        backbone=backbone,
+        recipe=recipe,
+        setups=setup or (),
+        order=order,
+        text=text,
+        labels=label or (),
+    )
+    if page is not None:
+        if what is not What.TABLE5:
+            raise SettingsError("--page is Table V's: emodef paper table5 --page FILE")
+        papers_figures.write_page(wanted, page, texts, quiet)
+        return
     names = list(TITLES) if what is What.ALL else [what.value]
     failed = _run(names, results, data_dir, quiet) if run else None
+    if what.value in papers_figures.FIGURES:
+        papers_figures.write_figures([what.value], wanted, out, quiet)
+        if failed is not None:
+            raise failed
+        return
+
     policies = ("fixed", "tuned") if policy is Policy.BOTH else (policy.value,)
     study = _study(results, data_dir, resamples, quiet, runs=names != [What.TABLE1.value])
     for name in names:
@@ -98,6 +185,14 @@ def paper(
             continue
         for path in write(name, parts, out, _command(what, results, policy, out)):
             options.notes(quiet).print(f"written: {path}", markup=False)
+    if what is What.ALL and out is not None:
+        for name in papers_figures.FIGURES:
+            try:
+                papers_figures.write_figures([name], wanted, out, quiet)
+            except (
+                EmodefError
+            ) as error:  # such as a package that drawing needs: the others are drawn all the same
+                typer.echo(f"note: {name} is not drawn: {error}", err=True)
     if failed is not None:
         raise failed
 
