@@ -31,6 +31,7 @@ from emodef.errors import SettingsError
 from emodef.predictor import Predictor
 from emodef.predictor.engine import TOKEN_BUDGET
 from emodef.predictor.model_file import MODEL
+from emodef.train.onnx_passes import biases_in_products
 
 SECTIONS = ("operations", "session", "batches", "process")
 AS_IS = "as it is"
@@ -60,7 +61,7 @@ class Bench:
 
     def operations(self) -> dict[str, Any]:
         """Other operations for the same arithmetic, or nearly the same."""
-        lean = graphs.bias_in_products
+        lean = biases_in_products
         variants: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
             AS_IS: lambda model: model,
             "biases added inside the products": partial(lean, activation=""),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from emodef.train import quantization
+from emodef.train.onnx_passes import attention_parts, copied, raised, standard_attention
 from emodef.train.quantization import FUSED, Feeds, Graph, activation_ranges, quantize
 
 node = helper.make_node
@@ -152,31 +153,9 @@ def rounded_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return _with_products(model, lambda graph, found: _rounded_weights(graph, found, found.input[0]))
 
 
-def bias_in_products(model: onnx.ModelProto, *, activation: str = "Gelu") -> onnx.ModelProto:
-    """Biases added inside MatMulIntegerToFloat instead of after it. BiasGelu becomes `activation`, "Gelu" or "FastGelu", or stays: ""."""
-    graph = Graph.of(_copy(model))
-    for product in [
-        each for each in graph.nodes if each.op_type == "MatMulIntegerToFloat" and len(each.input) < 7
-    ]:
-        after = graph.consumers(product.output[0])
-        if len(after) != 1 or after[0].op_type not in ("Add", "BiasGelu"):
-            continue
-        biases = [name for name in after[0].input if name != product.output[0]]
-        if (bias := graph.constants.get(biases[0])) is None or bias.ndim != 1:
-            continue
-        inputs = [*product.input, *[""] * (6 - len(product.input)), biases[0]]
-        if after[0].op_type == "Add":
-            graph.replace(product, [node("MatMulIntegerToFloat", inputs, after[0].output, domain=FUSED)])
-            graph.replace(after[0], [])
-        elif activation:
-            graph.replace(product, [node("MatMulIntegerToFloat", inputs, product.output, domain=FUSED)])
-            graph.replace(after[0], [node(activation, product.output, after[0].output, domain=FUSED)])
-    return graph.model()
-
-
 def fast_gelu(model: onnx.ModelProto) -> onnx.ModelProto:
     """FastGelu, by tanh, for BiasGelu, by erf."""
-    made = _copy(model)
+    made = copied(model)
     for each in made.graph.node:
         if each.op_type == "BiasGelu":
             each.op_type = "FastGelu"
@@ -186,68 +165,25 @@ def fast_gelu(model: onnx.ModelProto) -> onnx.ModelProto:
 def attention(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:
     """QAttention taken apart: one int8 product, and "MultiHeadAttention" of onnxruntime, or ONNX's own Attention.
 
-    Of the latter there are "mask" (opset 23; adds a mask of (batch, 1, length, length)) and "lengths" (opset 24; reads how many
-    tokens are real, so these must come first).
+    Of the latter there are "mask", which is ours (opset 23), and "lengths" (opset 24; reads how many tokens are real, so these
+    must come first).
     """
-    graph = Graph.of(_copy(model))
+    if kind == "mask":
+        return standard_attention(model)
+    graph = Graph.of(copied(model))
     found = [each for each in graph.nodes if each.op_type == "QAttention"]
     for number, each in enumerate(found):
-        values, weights, bias, scale, by_column, lengths, zero = each.input[:7]
-        heads, out = _heads(each), each.output[0]
-        made = _mask(graph, kind) if number == 0 else []
-        inputs = [values, weights, scale, by_column, zero, "", bias]
-        made.append(node("MatMulIntegerToFloat", inputs, [f"{out}_qkv"], domain=FUSED))
-        made.append(_split(graph, out, graph.constants[weights].shape[1] // 3))
-        parts = [f"{out}_{part}" for part in "qkv"]
+        parts, heads, made = attention_parts(graph, each)
         if kind == "MultiHeadAttention":
-            made.append(node(kind, [*parts, "", lengths], [out], num_heads=heads, domain=FUSED))
+            made.append(node(kind, [*parts, "", each.input[5]], each.output, num_heads=heads, domain=FUSED))
         else:
-            given = [*parts, *([] if kind == "mask" else ["", "", ""]), "attention_allowed"]
-            made.append(node("Attention", given, [out], q_num_heads=heads, kv_num_heads=heads))
+            if number == 0:
+                axis = graph.constant("allowed_axis", np.array([1]))
+                made.append(node("ReduceSum", ["attention_mask", axis], ["attention_allowed"], keepdims=0))
+            given = [*parts, "", "", "", "attention_allowed"]
+            made.append(node("Attention", given, each.output, q_num_heads=heads, kv_num_heads=heads))
         graph.replace(each, made)
-    if kind == "MultiHeadAttention" or not found:
-        return graph.model()
-    return _raised(graph, 23 if kind == "mask" else 24)
-
-
-def _mask(graph: Graph, kind: str) -> list[NodeProto]:
-    """What ONNX's Attention needs to know of the padding, once for all layers."""
-    if kind == "lengths":
-        axis = graph.constant("allowed_axis", np.array([1]))
-        return [node("ReduceSum", ["attention_mask", axis], ["attention_allowed"], keepdims=0)]
-    if kind != "mask":
-        return []
-    one = graph.constant("allowed_one", np.array(1, np.float32))
-    far = graph.constant("allowed_far", np.array(1e9, np.float32))
-    axes, single = (
-        graph.constant("allowed_axes", np.array([1, 2])),
-        graph.constant("allowed_1", np.array([1])),
-    )
-    both = graph.constant("allowed_11", np.array([1, 1]))
-    return [
-        node("Cast", ["attention_mask"], ["allowed_float"], to=TensorProto.FLOAT),
-        node("Sub", ["allowed_float", one], ["allowed_less"]),
-        node("Mul", ["allowed_less", far], ["allowed_row"]),
-        node("Unsqueeze", ["allowed_row", axes], ["allowed_rows"]),
-        node("Shape", ["attention_mask"], ["allowed_length"], start=1, end=2),
-        node("Concat", [both, "allowed_length", single], ["allowed_form"], axis=0),
-        node("Expand", ["allowed_rows", "allowed_form"], ["attention_allowed"]),
-    ]
-
-
-def _raised(graph: Graph, opset: int) -> onnx.ModelProto:
-    """The model under a later opset: since 18 reductions have their axes as an input."""
-    for each in graph.nodes:
-        axes = next((a for a in each.attribute if a.name == "axes"), None)
-        if axes is not None and each.op_type.startswith("Reduce"):
-            each.input.append(graph.constant(f"{each.output[0]}_axes", np.array(axes.ints)))
-            each.attribute.remove(axes)
-    model = graph.model()
-    for each in model.opset_import:
-        if not each.domain:
-            each.version = max(each.version, opset)
-    model.ir_version = max(model.ir_version, 10)
-    return model
+    return graph.model() if kind == "MultiHeadAttention" or not found else raised(graph, 24)
 
 
 def _with_products(model: onnx.ModelProto, product: Product) -> onnx.ModelProto:
@@ -260,7 +196,7 @@ def _with_products(model: onnx.ModelProto, product: Product) -> onnx.ModelProto:
 
 def _split_attention(model: onnx.ModelProto) -> onnx.ModelProto:
     """onnxruntime's Attention as product, bias and MultiHeadAttention."""
-    graph = Graph.of(_copy(model))
+    graph = Graph.of(copied(model))
     for each in [each for each in graph.nodes if each.op_type == "Attention" and each.domain == FUSED]:
         values, weights, bias, lengths = each.input[:4]
         out, width = each.output[0], graph.constants[weights].shape[1] // 3
@@ -305,9 +241,3 @@ def _int8(weights: NDArray) -> tuple[NDArray, NDArray]:
     top = 2 ** (quantization.WEIGHT_BITS - 1) - 1
     scales = (np.maximum(np.abs(weights).max(axis=0), 1e-12) / top).astype(np.float32)
     return np.clip(np.rint(weights / scales), -top, top).astype(np.int8), scales
-
-
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    return made

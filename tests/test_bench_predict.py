@@ -18,6 +18,7 @@ from emodef import Predictor
 from emodef.errors import DataError
 from emodef.predictor.model_file import Encoding
 from emodef.train.onnx_graph import export_graph
+from emodef.train.onnx_passes import biases_in_products
 from emodef.train.quantization import quantize
 
 ROOT = Path(__file__).parent.parent
@@ -99,11 +100,11 @@ def test_other_operations_give_the_same_scores(made: dict[str, Any]) -> None:
     int8 = made["int8"]
     base, before = answers(made, int8), int8.SerializeToString()
     kinds = lambda model: [each.op_type for each in model.graph.node]  # noqa: E731
-    lean = graphs.bias_in_products(int8)
+    lean = biases_in_products(int8)
     assert "BiasGelu" not in kinds(lean)
     assert kinds(lean).count("Add") < kinds(int8).count("Add")
     for model in (
-        graphs.bias_in_products(int8, activation=""),
+        biases_in_products(int8, activation=""),
         lean,
         graphs.attention(int8, "MultiHeadAttention"),
         graphs.attention(int8, "mask"),
@@ -156,7 +157,7 @@ def test_work_is_counted_off_the_graph(made: dict[str, Any]) -> None:
     per_layer = 4 * width * width + 2 * width * inner
     assert work.width == layers * width
     assert work.int8 == layers * per_layer, [(i.name, list(i.dims)) for i in trained.graph.initializer]
-    assert count(graphs.attention(graphs.bias_in_products(made["int8"]), "mask")) == work
+    assert count(graphs.attention(biases_in_products(made["int8"]), "mask")) == work
     with pytest.raises(DataError, match="int8"):
         count(trained)
 

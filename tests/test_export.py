@@ -270,7 +270,7 @@ def test_an_int8_graph_that_lost_too_much_is_refused(
     out = tmp_path / "light"
     export(wider, CORPUS, out, precision="fp32")
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    monkeypatch.setattr("emodef.train.quantization.quantize", functools.partial(quantize, bits=2))
+    monkeypatch.setattr("emodef.train.export.quantize", functools.partial(quantize, bits=2))
     with pytest.raises(TrainingError, match=r"int8 against fp32, mean difference.*--precision fp32"):
         export(wider, CORPUS, out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before

@@ -16,6 +16,7 @@ from tests.tiny_models import TEXTS, tiny_model
 
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.onnx_graph import export_graph, graph_inputs, needs_segments, run_graph
+from emodef.train.onnx_passes import lean
 from emodef.train.quantization import Range, activation_ranges, plain_norms, quantize
 
 FED = [text for text in TEXTS if text]
@@ -84,6 +85,19 @@ def test_weights_cannot_saturate_where_pairs_are_summed_in_16_bits(pair: tuple[A
         assert weights.dtype == np.int8
         assert 2 * 255 * int(np.abs(weights.astype(int)).max()) < 2**15
         assert np.abs(weights.astype(int)).max() == 63  # and all of the 7 bits are used
+
+
+def test_the_lean_graph_gives_the_same_scores(pair: tuple[Any, ...]) -> None:
+    trained, _, int8 = pair
+    made = lean(int8)
+    for rows in ([0, 1, 2, 3, 4], [4], [1, 0]):
+        given = feeds(trained, rows)
+        wanted, found = (run_graph(session(model), given) for model in (int8, made))
+        for before, after in zip(wanted, found, strict=True):
+            np.testing.assert_allclose(before, after, atol=1e-5)
+    assert "QAttention" not in operations(made)
+    assert ("Attention" in operations(made)) == ("QAttention" in operations(int8))
+    assert "BiasGelu" not in operations(made)
 
 
 def test_heads_stay_in_fp32(pair: tuple[Any, ...]) -> None:

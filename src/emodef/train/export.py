@@ -35,6 +35,8 @@ from emodef.runs import DataChoice, RunFolder, evaluate_splits, model_folder
 from emodef.train import parity
 from emodef.train.checkpoint import TrainedModel, replaced_directory
 from emodef.train.onnx_graph import export_graph, graph_inputs, needs_segments
+from emodef.train.onnx_passes import lean
+from emodef.train.quantization import plain_norms, quantize
 from emodef.train.versions import versions
 
 PRECISIONS = ("int8", "fp32")
@@ -116,7 +118,7 @@ def export(
     dev, scores = corpus["dev"], scores or trained.settings.scores
     tell = progress or (lambda what, done, total: None)
     tell("graph", 0, 1)
-    graph = export_graph(trained, scores)
+    graph = plain_norms(export_graph(trained, scores))
     tell("graph", 1, 1)
     pairs = parity.dev_pairs(dev) if trained.model.definition is not None else _no_pairs()
     float_graph = parity.Graph(graph, trained.tokenizer)
@@ -211,10 +213,8 @@ def calibration_batches(trained: TrainedModel, corpus: Corpus) -> list[dict[str,
 def _quantized(
     graph: onnx.ModelProto, trained: TrainedModel, corpus: Corpus, tell: Progress
 ) -> onnx.ModelProto:
-    from emodef.train.quantization import quantize
-
     tell("int8", 0, 1)
-    small = quantize(graph, calibration_batches(trained, corpus))
+    small = lean(quantize(graph, calibration_batches(trained, corpus)))
     tell("int8", 1, 1)
     return small
 

@@ -44,8 +44,8 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 def this_hardware(*, cpu: bool = False) -> dict[str, Any]:
     """The hardware that a run started now would train on."""
-    accelerator = None if cpu else torch.accelerator.current_accelerator(check_available=True)
-    return hardware(accelerator or torch.device("cpu"))
+    found = None if cpu or not torch.accelerator.is_available() else torch.accelerator.current_accelerator()
+    return hardware(found or torch.device("cpu"))
 
 
 def visible_gpus() -> int:

@@ -1,4 +1,4 @@
-"""One run of an experiment, in a process of its own: `python -m emodef.train.worker`, started by emodef.experiments.supervisor.
+"""One run of an experiment, in a process of its own: `python -m emodef.train.worker`, started by emodef.experiments.processes.
 
 Standard input has one line of JSON: folder, settings, canonical (what they are known by), data (how the corpus is read),
 fingerprint (what it must be then), resume, weights, cpu. When it closes after that, the one who asked is gone: save and end.
