@@ -46,17 +46,19 @@ WORDS = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _own_token() -> Iterator[None]:
-    """Or Ray writes one into the home folder."""
+def short_folder() -> Iterator[str]:
+    """Ray's files go here (its sockets need a short path), and it writes no token into the home folder."""
+    folder = tempfile.mkdtemp(dir="/tmp")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        yield
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
-def two_cores() -> Iterator[None]:
+def two_cores(short_folder: str) -> Iterator[None]:
     """Ray with two cores, as another part of a program may have started it."""
-    folder = tempfile.mkdtemp(dir="/tmp")  # Ray's sockets need a short path
     ray.init(
         address="local",
         num_cpus=2,
@@ -64,11 +66,10 @@ def two_cores() -> Iterator[None]:
         include_dashboard=False,
         log_to_driver=False,
         logging_level="CRITICAL",
-        _temp_dir=folder,
+        _temp_dir=short_folder,
     )
     yield
     ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +286,7 @@ def command(model: Path, *options: object) -> list[str]:
 def test_the_command_is_killed_and_goes_on(tiny_light: Path, tmp_path: Path) -> None:
     draw = random.Random(1)
     given, whole, out = tmp_path / "in.csv", tmp_path / "whole.csv", tmp_path / "out.csv"
-    given.write_text("text\n" + "".join(" ".join(draw.choices(WORDS, k=9)) + "\n" for _ in range(4000)))
+    given.write_text("text\n" + "".join(" ".join(draw.choices(WORDS, k=9)) + "\n" for _ in range(3000)))
     source, form = open_source(str(given)), Options(form="probabilities")
     predict_file(source, whole, Predictor.load(tiny_light), form, part_size=20)
     options = ["--file", given, "--part-size", 20, "--form", "probabilities"]
@@ -298,12 +299,12 @@ def test_the_command_is_killed_and_goes_on(tiny_light: Path, tmp_path: Path) -> 
     said = process.communicate()[1]
     assert process.returncode == -signal.SIGKILL, said
     finished = len(list(parts.glob("part-*.json")))
-    assert 9 <= finished < 200
+    assert 9 <= finished < 150
     assert not out.exists()
     again = subprocess.run(over_ray, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr
     assert again.stdout == ""
-    assert again.stderr.startswith(f"{out}: 4,000 rows, {20 * finished:,} of them by an earlier run")
+    assert again.stderr.startswith(f"{out}: 3,000 rows, {20 * finished:,} of them by an earlier run")
     assert out.read_bytes() == whole.read_bytes()
     assert not parts.exists()
 
