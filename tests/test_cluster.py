@@ -292,7 +292,7 @@ def test_the_command_is_killed_and_goes_on(tiny_light: Path, tmp_path: Path) -> 
     options = ["--file", given, "--part-size", 20, "--form", "probabilities"]
     over_ray = command(tiny_light, *options, "--out", out, "--engine", "ray", "--threads", 2)
     process = subprocess.Popen(over_ray, stderr=subprocess.PIPE, text=True)
-    parts, until = tmp_path / "out.csv.parts", time.monotonic() + 120
+    parts, until = tmp_path / "out.csv.parts", time.monotonic() + 300
     while len(list(parts.glob("part-*.json"))) < 9 and process.poll() is None and time.monotonic() < until:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
@@ -301,7 +301,7 @@ def test_the_command_is_killed_and_goes_on(tiny_light: Path, tmp_path: Path) -> 
     finished = len(list(parts.glob("part-*.json")))
     assert 9 <= finished < 150
     assert not out.exists()
-    again = subprocess.run(over_ray, capture_output=True, text=True, timeout=120)
+    again = subprocess.run(over_ray, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stderr
     assert again.stdout == ""
     assert again.stderr.startswith(f"{out}: 3,000 rows, {20 * finished:,} of them by an earlier run")
@@ -318,7 +318,7 @@ def test_options_that_do_not_fit(tiny_light: Path, given: Path, tmp_path: Path) 
         assert "give --file and --out" in said
     # nothing listens there; a process of its own, since this one may be connected to Ray
     nowhere = command(tiny_light, *files, "--engine", "ray", "--address", "127.0.0.1:1")
-    done = subprocess.run(nowhere, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(nowhere, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert "no Ray cluster answers at '127.0.0.1:1'" in done.stderr
     assert not (tmp_path / "out.csv.parts").exists()
