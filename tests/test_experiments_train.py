@@ -217,6 +217,7 @@ def test_a_new_start_can_be_asked_for(place: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--address", "auto"], "say --engine ray with it"),
         (["--set", "epoch=1"], "known keys"),
         (["--only", "epoch=1"], "there is no setting 'epoch'"),
         (["--only", "setup=mlm"], "none of the 3 runs is so"),

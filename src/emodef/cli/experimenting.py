@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from emodef.corpora import Corpus
     from emodef.experiments.plan import Planned
+    from emodef.experiments.processes import Spawn
     from emodef.experiments.results import RunSpec
     from emodef.experiments.supervisor import Job
     from emodef.runs import DataChoice
@@ -95,7 +96,7 @@ def planned_runs(
     from emodef.predictor.session import usable_cores
     from emodef.train.versions import this_hardware
 
-    threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, usable_cores() // jobs))
+    threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, usable_cores() // min(jobs, len(specs))))
     found = find_runs(results, canonical)
     plan = make_plan(specs, corpora, results, found, hardware=this_hardware(cpu=cpu), threads=threads)
     return plan, threads
@@ -106,13 +107,14 @@ def supervise(
     order: Mapping[str, Any],
     at_once: int,
     threads: int,
-    cpu: bool,
     stop_after: float | None,
     quiet: bool,
+    ray: str | None,
 ) -> tuple[dict[str, Job], str]:
-    """Make the runs that are not finished: name -> job, and why they were stopped, if so."""
+    """Make the runs that are not finished: name -> job, and why they were stopped, if so. ray: address of a cluster, or "local"."""
     from emodef.experiments.display import Display
     from emodef.experiments.plan import FINISHED
+    from emodef.experiments.processes import LocalProcess
     from emodef.experiments.supervisor import Job, Supervisor
     from emodef.train.versions import visible_gpus
 
@@ -127,23 +129,32 @@ def supervise(
         for planned in plan
         if planned.state != FINISHED
     ]
-    gpus = _gpu_names(0 if cpu else visible_gpus())
-
-    def environment(slot: int) -> dict[str, str]:
-        own = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
-        return own | ({"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if len(gpus) > 1 else {})
-
+    if not jobs:
+        return {}, ""
+    gpus = _gpu_names(0 if order["cpu"] or ray else visible_gpus())
     console = options.notes(quiet)
-    console.print(
-        f"{len(jobs)} of {len(plan)} runs to make, {at_once} at once, each with threads for {threads} cores"
-    )
     display = Display(console)
-    with display.use():
+    with ExitStack() as stack:
+        spawn: Spawn = LocalProcess
+        if ray is not None:
+            from emodef.experiments.cluster import ray_processes
+
+            spawn, threads = stack.enter_context(ray_processes(None if ray == "local" else ray, at_once))
+
+        def environment(slot: int) -> dict[str, str]:
+            own = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+            return own | ({"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if len(gpus) > 1 else {})
+
+        console.print(
+            f"{len(jobs)} of {len(plan)} runs to make, {at_once} at once; threads of each: {threads}"
+        )
+        stack.enter_context(display.use())
         supervisor = Supervisor(
             jobs,
             at_once,
             environment,
             None if stop_after is None else 60 * stop_after,
+            spawn=spawn,
             watch=display.watch,
             started=display.started,
             ended=display.ended,

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from emodef.cli import experimenting, options
-from emodef.errors import TrainingError
+from emodef.errors import SettingsError, TrainingError
+
+
+class Where(StrEnum):
+    """Where processes run."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
 
 group = typer.Typer(
     help="Many runs from one recipe: make them, list them, take them along.", no_args_is_help=True
@@ -68,6 +77,16 @@ def run(
             metavar="KEY=VALUE", help="Only the runs with this setting, setup=cdp. May be repeated."
         ),
     ] = None,
+    engine: Annotated[
+        Where, typer.Option(help="Where processes run: this machine, or (extra ray) a cluster's machines.")
+    ] = Where.LOCAL,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|HOST:PORT|ray://HOST:PORT",
+            help="A running Ray cluster, for --engine ray; all its machines must see the results folder.",
+        ),
+    ] = None,
     data_dir: options.DataDir = None,
     on_error: options.OnErrorOption = options.OnError.FAIL,
     cpu: options.Cpu = False,
@@ -85,11 +104,15 @@ def run(
       emodef experiment run minilm_campaign --dry-run
       emodef experiment run minilm_campaign --stop-after 60
       emodef experiment run table3_minilm --set seed=[42,43] --only setup=cdp
-      emodef experiment run gpu_campaign --jobs 12 --stop-after 28 --no-weights
+      emodef experiment run gpu_campaign --jobs 12 --stop-after 28 --no-weights     # one GPU, shared by 12 processes
+      emodef experiment run table3 --engine ray --address auto --jobs 8
     """
     from emodef.experiments.supervisor import FAILED, FINISHED
     from emodef.runs import DataChoice
 
+    if engine is Where.LOCAL and address is not None:
+        raise SettingsError("--address is of a Ray cluster; say --engine ray with it, or leave it out")
+    ray = None if engine is Where.LOCAL else address or "local"
     wanted = experimenting.chosen_runs(recipe, assign or [], only or [])
     choice = DataChoice(data_dir=None if data_dir is None else str(data_dir), on_error=on_error.value)
     corpora, specs = experimenting.read_specs(wanted, choice, quiet)
@@ -98,7 +121,7 @@ def run(
         experimenting.print_plan(plan, jobs, json)
         return
     order = {"data": asdict(choice), "resume": resume, "weights": weights, "cpu": cpu}
-    made, stopped = experimenting.supervise(plan, order, jobs, threads, cpu, stop_after, quiet)
+    made, stopped = experimenting.supervise(plan, order, jobs, threads, stop_after, quiet, ray)
     if json:
         options.print_json([experimenting.outcome(planned, made.get(planned.spec.name)) for planned in plan])
     failed = [job for job in made.values() if job.state == FAILED]

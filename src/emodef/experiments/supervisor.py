@@ -1,16 +1,10 @@
-"""Several runs at once, each in a process of its own: started, watched, stopped, never orphaned. Imports the standard library and errors.
-
-A process gets its order as one line of JSON on its standard input, which then stays open: when this process ends, however it ends, the
-pipe closes, and the others save what they have and end too. What they print goes to FOLDER/output.txt.
-"""
+"""Several runs at once, each in a process of its own: started, watched, stopped. Imports processes."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-WORKER = "emodef.train.worker"  # the module that is run
-OUTPUT = "output.txt"
+from emodef.experiments.processes import OUTPUT, WORKER, Call, LocalProcess, Process, Spawn
+
 TICK = 0.2  # seconds between two looks at the processes
 GRACE = 300.0  # seconds a process has to save its state and end
 _HURRY = 1.0  # seconds after which a second Ctrl-C is another one
@@ -58,7 +52,7 @@ class Job:
 @dataclass
 class _Active:
     job: Job
-    process: subprocess.Popen[bytes]
+    process: Process
     slot: int
     log: LogTail
 
@@ -105,8 +99,8 @@ class LogTail:
 class Supervisor:
     """Makes `jobs`, in order, `at_once` at a time; a job that fails does not stop the others.
 
-    environment: of the process in a slot (0 to at_once - 1), on top of this one's. stop_after: seconds after which all save and
-    end. watch: called at every look with the jobs; started, ended: when one was.
+    environment: of the process in a slot (0 to at_once - 1), on top of this one's. spawn: starts it. stop_after: seconds after
+    which all save and end. watch: called at every look with the jobs; started, ended: when one was.
     """
 
     jobs: Sequence[Job]
@@ -114,6 +108,7 @@ class Supervisor:
     environment: Callable[[int], Mapping[str, str]] = lambda slot: {}
     stop_after: float | None = None
     module: str = WORKER
+    spawn: Spawn = LocalProcess
     watch: Callable[[Sequence[Job]], None] = lambda jobs: None
     started: Callable[[Job], None] = lambda job: None
     ended: Callable[[Job], None] = lambda job: None
@@ -146,7 +141,7 @@ class Supervisor:
                     time.sleep(TICK)
             finally:
                 for active in self._active:  # something went wrong here: they notice, save and end
-                    _close(active.process)
+                    active.process.close()
 
     def _start(self, job: Job) -> None:
         slot = min(set(range(self.at_once)) - {active.slot for active in self._active})
@@ -155,25 +150,15 @@ class Supervisor:
         log.read(job)  # what an earlier process did, and how much of it is lost
         job.step = saved
         job.state, job.began = RUNNING, time.monotonic()
+        order = json.dumps({**job.order, "folder": os.path.abspath(job.folder)}).encode()
         try:
             job.folder.mkdir(parents=True, exist_ok=True)
-            with (job.folder / OUTPUT).open("wb") as output:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", self.module],
-                    stdin=subprocess.PIPE,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **self.environment(slot)},
-                    start_new_session=True,  # a terminal's Ctrl-C comes here, and is passed on once
-                )
+            call = Call(order, job.folder.absolute(), self.environment(slot), self.module)
+            process = self.spawn(call)
         except OSError as error:
             self._end(job, FAILED, f"{error.filename or job.folder}: {error.strerror}")
             return
         self._active.append(_Active(job, process, slot, log))
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):  # it is gone already; its exit code will say why
-            process.stdin.write(json.dumps({**job.order, "folder": str(job.folder)}).encode() + b"\n")
-            process.stdin.flush()
         self.started(job)
 
     def _look(self) -> None:
@@ -183,7 +168,7 @@ class Supervisor:
             if code is None:
                 continue
             self._active.remove(active)
-            _close(active.process)
+            active.process.close()
             job = active.job
             if code == 0:
                 job.step = job.steps
@@ -193,7 +178,7 @@ class Supervisor:
             elif self.stopped and code in (128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL):
                 self._end(job, STOPPED)
             else:
-                self._end(job, FAILED, _why(code, job.folder / OUTPUT))
+                self._end(job, FAILED, active.process.why())
 
     def _end(self, job: Job, state: str, error: str = "") -> None:
         job.state, job.error, job.ended = state, error, time.monotonic()
@@ -207,25 +192,6 @@ class Supervisor:
     def _kill(self) -> None:
         for active in self._active:
             active.process.kill()
-
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    with suppress(OSError):
-        if process.stdin is not None:
-            process.stdin.close()
-
-
-def _why(code: int, output: Path) -> str:
-    """Why a process failed: its last words, else how it ended."""
-    try:
-        lines = [line.strip() for line in output.read_text("utf-8", errors="replace").splitlines()]
-    except OSError:
-        lines = []
-    if code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        return f"killed by {name}" + (" (was there too little memory?)" if name == "SIGKILL" else "")
-    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")] or lines
-    return next((line for line in reversed(said) if line), f"ended with exit code {code} and without a word")
 
 
 @contextmanager

@@ -1,0 +1,108 @@
+"""Runs over Ray, on a Ray of its own on this machine: as without it; and nothing outlives the driver."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray")
+
+from emodef.errors import MissingExtraError, SettingsError
+from emodef.experiments.cluster import ray_processes
+from emodef.experiments.supervisor import FAILED, FINISHED, STOPPED, WAITING, Job, Supervisor
+
+HERE = str(Path(__file__).parent)
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs signals between processes")
+
+
+@pytest.fixture(autouse=True)
+def _own_token(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Or Ray writes one into the home folder."""
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")]))
+    return
+
+
+def job(folder: Path, name: str, steps: int, **order: Any) -> Job:
+    return Job(name, folder / name, {"steps": steps, "pause": 0.01, **order}, steps)
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def in_a_process_of_its_own(scenario: str, folder: Path) -> subprocess.Popen[bytes]:
+    """Ray keeps to the token it met first in a process, and other tests have theirs."""
+    code = f"import sys, pathlib, test_experiments_cluster as t; t.{scenario}(pathlib.Path(sys.argv[1]))"
+    return subprocess.Popen([sys.executable, "-c", code, str(folder)])
+
+
+def side_by_side(folder: Path) -> None:
+    jobs = [
+        job(folder, "good", 4),
+        job(folder, "bad", 4, code=5, says="error: the loss is not finite"),
+        job(folder, "long", 100_000),
+        job(folder, "late", 4),
+    ]
+    with ray_processes(None, 2) as (spawn, threads):
+        assert threads >= 1
+        made = Supervisor(jobs[:2], 2, lambda slot: {"SLOT": str(slot)}, module="tiny_worker", spawn=spawn)
+        made.run()
+        assert [each.state for each in jobs[:2]] == [FINISHED, FAILED]
+        assert jobs[1].error == "the loss is not finite"
+        assert json.loads((folder / "good" / "env.json").read_text())["SLOT"] == "0"
+        made = Supervisor(jobs[2:], 1, module="tiny_worker", spawn=spawn, stop_after=4.0)
+        made.run()
+        assert [each.state for each in jobs[2:]] == [STOPPED, WAITING]
+
+
+def endless(folder: Path) -> None:
+    with ray_processes(None, 1) as (spawn, _):
+        Supervisor([job(folder, "a", 100_000)], 1, module="tiny_worker", spawn=spawn).run()
+
+
+def test_jobs_over_ray_end_as_they_do_without_it(tmp_path: Path) -> None:
+    assert in_a_process_of_its_own("side_by_side", tmp_path).wait(180) == 0
+
+
+def test_processes_end_when_the_driver_is_killed(tmp_path: Path) -> None:
+    driver = in_a_process_of_its_own("endless", tmp_path)
+    try:
+        until(lambda: (tmp_path / "a" / "log.jsonl").exists())
+    finally:
+        driver.kill()
+        driver.wait()
+    until(lambda: not is_alive(int((tmp_path / "a" / "pid").read_text())))
+
+
+def test_a_cluster_that_is_not_there_is_named() -> None:
+    with (
+        pytest.raises(SettingsError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"),
+        ray_processes("127.0.0.1:1", 1),
+    ):
+        pass
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"emodef\[ray\]"), ray_processes(None, 1):
+        pass
