@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -26,6 +27,7 @@ from bench.contenders import Contender, Light
 from bench.engines import Batches, Engine, OnnxRuntime
 from bench.report import table
 from bench.rounds import Work, interleaved, median, ratio, shown
+from emodef.corpora import Corpus
 from emodef.encoding import Encoder
 from emodef.errors import SettingsError
 from emodef.predictor import Predictor
@@ -271,11 +273,25 @@ def page(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _int8(checkpoint: Path | None, train: Corpus | None) -> onnx.ModelProto | None:
+    """The shipped model's int8 graph before onnx_passes changes it, from its checkpoint; None where there is none."""
+    if checkpoint is None or train is None:
+        return None
+    from emodef.train.checkpoint import TrainedModel
+    from emodef.train.export import calibration_batches
+    from emodef.train.onnx_graph import export_graph
+    from emodef.train.quantization import quantize
+
+    trained = TrainedModel.load(checkpoint)
+    return quantize(export_graph(trained), calibration_batches(trained, train))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = light.parser("graph_choices", __doc__)
     parser.add_argument("--only", default=",".join(SECTIONS), help="some of: " + ", ".join(SECTIONS))
+    parser.add_argument("--checkpoint", type=Path, help="with --model: the checkpoint it was exported from")
     options = parser.parse_args(given)
     wanted = options.only.split(",")
     if unknown := [name for name in wanted if name not in SECTIONS]:
@@ -284,7 +300,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder, corpus = light.light_folder(options), light.splits(options)
     texts = (corpus.get("test") or next(iter(corpus.values()))).texts
     few, rounds = (30, 2) if options.quick else (TEXTS, ROUNDS)
-    bench = Bench(onnx.load(folder / MODEL), Predictor.load(folder), light.sample(texts, few), rounds)
+    model = _int8(light.checkpoint(options), corpus.get("train")) or onnx.load(folder / MODEL)
+    bench = Bench(model, Predictor.load(folder), light.sample(texts, few), rounds)
     several = light.sample(texts, 60 if options.quick else PROCESS_TEXTS)
     sections: dict[str, Callable[[], dict[str, Any]]] = {
         "operations": bench.operations,

@@ -90,7 +90,7 @@ class _Work:
 
     def _batches(self, blocks: Iterator[Block]) -> Iterator[tuple[Block, Indices]]:
         for block in blocks:
-            share = int(block.lengths.sum()) // self.workers
+            share = int(block.lengths.sum()) // SHARES
             budget = min(TOKEN_BUDGET, max(LEAST_BUDGET, share))
             batches = list(budget_batches(block.lengths, budget))
             block.left = len(batches)
