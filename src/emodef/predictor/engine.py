@@ -20,6 +20,7 @@ from emodef.predictor.windows import Windows
 TOKEN_BUDGET = (
     256  # of a batch, padding included: what a core computes fastest (int8 and float32; 192 to 384 are near)
 )
+SHARES = 4  # batches that a little work is cut into, whatever the threads: so scores are the same to the bit
 LEAST_BUDGET = 64  # a smaller batch is not worth a thread of its own
 BLOCK_TEXTS = 4096
 BLOCK_CHARACTERS = 1 << 20
