@@ -6,6 +6,7 @@ import html
 import os
 import re
 import warnings
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,6 +66,11 @@ class Drawing:
     caption: str
     figure: Any
 
+    def __post_init__(self) -> None:
+        with style():  # laid out once: each further drawing would move things by a hair
+            self.figure.draw_without_rendering()
+            self.figure.set_layout_engine("none")
+
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write NAME.svg and NAME.png: the same bytes for the same drawing. Raises OSError where the folder cannot be written."""
         written = []
@@ -79,7 +85,7 @@ class Drawing:
         unset = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         text = self._rendered("svg", metadata={"Title": sound(self.title), **unset}).decode()
         text = _TAG.sub(lambda tag: _plain(tag.group()), text)
-        label = html.escape(sound(self.alt), quote=True)
+        label = html.escape(sound(" ".join(self.alt.split())), quote=True)
         return text.replace("<svg ", f'<svg role="img" aria-label="{label}" style="{_FONTS}" ', 1)
 
     def png(self) -> bytes:
@@ -143,9 +149,8 @@ def wrap(text: str, width: float, size: float, *, bold: bool = False, lines: int
             line = ""
             words.insert(0, word)
         else:
-            fits = next(
-                (k for k in range(len(word) - 1, 1, -1) if width_of(word[:k], size, bold) <= width), 1
-            )
+            most = range(min(len(word), int(width) + 1))  # hardly a letter is under a point wide
+            fits = max(1, bisect_right(most, width, key=lambda k: width_of(word[:k], size, bold)) - 1)
             found.append(word[:fits])
             if word[fits:]:
                 words.insert(0, word[fits:])
