@@ -28,11 +28,10 @@ from emodef.errors import DataError, SettingsError
 from emodef.train import transfer_runs
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.loop import _step_seed
-from emodef.train.processes import Interrupted
 from emodef.train.run import run_training
 from emodef.train.sampling import length_sorted_batches
 from emodef.train.settings import TrainSettings, load_experiment
-from emodef.train.transfer import run_transfer
+from emodef.train.transfer import OutOfTime, run_transfer
 from emodef.train.transfer_plan import plan_transfer
 from emodef.train.transfer_runs import TransferCorpus, Workbench
 from emodef.train.transfer_settings import TransferSettings
@@ -459,8 +458,12 @@ def test_ctrl_c_keeps_what_is_finished(make: Callable[..., TransferSettings], tm
 
 
 def test_no_run_begins_after_the_time_is_up(make: Callable[..., TransferSettings], tmp_path: Path) -> None:
-    with pytest.raises(Interrupted, match="0 of 4 runs made"):
+    with pytest.raises(OutOfTime, match="0 of 4 runs made") as told:
         run_transfer(make(), tmp_path, cpu=True, stop_after=0)
+    assert told.value.exit_code == 0
+    assert plan_transfer(make(), tmp_path, cpu=True).seconds() is None
+    run_transfer(make(), tmp_path, cpu=True)
+    assert (plan_transfer(make(splits=3), tmp_path, cpu=True).seconds() or 0) > 0
 
 
 def test_several_processes_make_the_same_rows(

@@ -34,7 +34,13 @@ from emodef.train.transfer_settings import TransferSettings
 from emodef.train.versions import code_version, hardware, versions
 from emodef.transfers import Row, TransferFolder
 
-__all__ = ["Study", "plan_transfer", "run_transfer"]
+__all__ = ["OutOfTime", "Study", "plan_transfer", "run_transfer"]
+
+
+class OutOfTime(Interrupted):
+    """The time that was given is up before all runs are made: nothing went wrong."""
+
+    exit_code = 0
 
 
 def run_transfer(
@@ -52,8 +58,8 @@ def run_transfer(
 
     starts: name -> a run's or model's folder, for starts that are not to be looked for in `results`, and further ones. jobs: processes,
     each with a start and a corpus at a time. stop_after: minutes after which no new run begins.
-    Raises SettingsError and DataError for what does not fit, before anything is run; Interrupted after Ctrl-C, SIGTERM or `stop_after`;
-    TrainingError at the end where runs failed, the others having been made.
+    Raises SettingsError and DataError for what does not fit, before anything is run; Interrupted after Ctrl-C or SIGTERM, OutOfTime
+    after `stop_after`; TrainingError at the end where runs failed, the others having been made.
     """
     begun = time.monotonic()
     study = plan_transfer(settings, results, starts, cpu=cpu, data_dir=data_dir)
@@ -78,7 +84,7 @@ def run_transfer(
             + "; ".join(told.failures)
         )
     if told.made < study.pending:
-        raise Interrupted(
+        raise (Interrupted if caught else OutOfTime)(
             f"stopped with {study.done + told.made} of {study.done + study.pending} runs made, which are kept: go on with the same command"
         )
     return folder

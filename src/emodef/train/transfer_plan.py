@@ -63,6 +63,14 @@ class Study:
         """The cost of all runs to be made."""
         return sum(self.cost(unit.corpus, size) for unit in self.units for size, _, _ in unit.runs)
 
+    def seconds(self, jobs: int = 1) -> float | None:
+        """How long they take on `jobs` idle cores or so, as those made so far did; None before the first."""
+        made = [row for row in self.folder.rows() if row.corpus in self.splits]
+        if not made:
+            return None
+        pace = sum(row.seconds for row in made) / sum(self.cost(row.corpus, row.size) for row in made)
+        return pace * self.total / jobs
+
 
 def plan_transfer(
     settings: TransferSettings,
