@@ -193,8 +193,7 @@ def recipes(
         return
     experiment = load_experiment(name)
     if experiment.transfer is not None:
-        study = experiment.transfer
-        options.print_json(study if isinstance(study, dict) else study.model_dump(mode="json"))
+        options.print_json(experiment.transfer.model_dump(mode="json"))
         return
     runs = [settings.model_dump(mode="json") for settings in experiment.runs]
     if json:

@@ -6,22 +6,24 @@ values, several lists for each combination; `[[runs]]` tables hold several such 
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources, util
+from importlib import resources
 from itertools import product
 from pathlib import Path
 from string import Formatter
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from emodef.corpora import CORPORA
 from emodef.errors import SettingsError, require
+
+if TYPE_CHECKING:
+    from emodef.train.transfer_settings import TransferSettings
 
 TASKS = ("cdp", "mlm", "match")
 BACKBONES = "EMODEF_BACKBONES"  # environment variable: a folder of checkpoints, by name
@@ -184,7 +186,7 @@ class Experiment:
     name: str
     description: str
     runs: tuple[TrainSettings, ...] = ()
-    transfer: Any = None
+    transfer: TransferSettings | None = None
 
 
 def recipes() -> list[str]:
@@ -298,14 +300,13 @@ def _varied(runs: tuple[TrainSettings, ...]) -> list[str]:
 
 def _transfer(name: str, values: Mapping[str, Any]) -> Experiment:
     """A study of transfer: its values as the class for them takes them."""
-    if util.find_spec("emodef.train.transfer_settings") is None:
-        return Experiment(name, str(values.get("description", "")), transfer=dict(values))
-    settings_class = importlib.import_module("emodef.train.transfer_settings").TransferSettings
+    from emodef.train.transfer_settings import TransferSettings
+
     try:
-        settings = settings_class(**values)
+        study = TransferSettings(**values)
     except ValidationError as error:
-        raise _explained(error, name, settings_class) from None
-    return Experiment(name, settings.description, transfer=settings)
+        raise _explained(error, name, TransferSettings) from None
+    return Experiment(name, study.description, transfer=study)
 
 
 def _validated(values: Mapping[str, Any], source: str) -> TrainSettings:
