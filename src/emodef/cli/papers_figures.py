@@ -132,7 +132,7 @@ def _figure1(wanted: Wanted) -> Iterator[Drawing]:
 
 
 def _figure2(wanted: Wanted) -> Iterator[Drawing]:
-    from emodef.cli.papers_models import untrained
+    from emodef.train.untrained import untrained
     from emodef.paper.figures.setups import draw_setups
 
     yield draw_setups(untrained(wanted.recipe, wanted.setups or SETUPS, _example(wanted), wanted.backbone))

@@ -1,4 +1,4 @@
-"""The models and inputs of `emodef paper figure2`, built for looking at. Imports emodef.train, so only when the command needs it."""
+"""Models and inputs as training starts with them, for `emodef paper figure2` to draw. Imports torch through emodef.train."""
 
 from __future__ import annotations
 
