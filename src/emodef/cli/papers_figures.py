@@ -132,8 +132,8 @@ def _figure1(wanted: Wanted) -> Iterator[Drawing]:
 
 
 def _figure2(wanted: Wanted) -> Iterator[Drawing]:
-    from emodef.train.untrained import untrained
     from emodef.paper.figures.setups import draw_setups
+    from emodef.train.untrained import untrained
 
     yield draw_setups(untrained(wanted.recipe, wanted.setups or SETUPS, _example(wanted), wanted.backbone))
 
