@@ -21,6 +21,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from torch import nn
 
 import tiny_transfer
+from commands import emodef_command
 from emodef.corpora import Corpus
 from emodef.corpora.describe import normalise
 from emodef.encoding import Encoder
@@ -621,3 +622,35 @@ def test_a_corpus_that_has_changed_is_refused(
     mine.write_text("\n".join(mine.read_text().splitlines()[:-1]) + "\n")
     with pytest.raises(DataError, match="another state of moods"):
         run_transfer(make(corpora=[str(mine)], sizes=[12], splits=2), tmp_path, cpu=True)
+
+
+# The command
+
+
+def test_the_command_plans_and_makes_a_study(
+    moods: tuple[str, str], backbone: Path, tuned: dict[str, Path], tmp_path: Path
+) -> None:
+    recipe = tmp_path / "study.toml"
+    settings = tiny_transfer.settings(moods, backbone, sizes=[12], splits=1)
+    values = settings.model_dump(mode="json", exclude_none=True)
+    recipe.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+    given = ("experiment", "run", recipe, "--results", tmp_path, "--cpu", "--start", f"none={tuned['none']}")
+    plan = json.loads(emodef_command(*given, "--dry-run", "--json").stdout)
+    assert [(run["start"], run["size"]) for run in plan["runs"]] == [("untuned", 12), ("none", 12)]
+    assert plan["seconds"] is None
+    assert "2 runs to make, 0 made" in emodef_command(*given, "--dry-run").stdout
+    made = json.loads(emodef_command(*given, "--json", "--quiet").stdout)
+    assert (made["done"], made["left"]) == (2, 0)
+    assert "all 2 runs are made" in emodef_command(*given).stdout
+    again = json.loads(emodef_command(*given, "--dry-run", "--json", "--set", "splits=3").stdout)
+    assert len(again["runs"]) == 4
+    assert again["seconds"] > 0
+    for wrong, words in (
+        (("--start", "none"), "NAME=RUN"),
+        (("--start", "none=a"), "given twice"),
+        (("--only", "seed=1"), "neither --engine ray nor --only"),
+        (("--set", "sizes=[5]"), "below smallest"),
+    ):
+        assert words in emodef_command(*given, *wrong, code=2).output
+    training = emodef_command("experiment", "run", "minilm", "--start", "none=a", "--dry-run", code=2)
+    assert "stands for training runs" in training.output

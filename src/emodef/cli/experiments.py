@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from emodef.cli import experimenting, options
+from emodef.cli import experimenting, options, transferring
 from emodef.errors import SettingsError, TrainingError
 
 
@@ -87,6 +87,14 @@ def run(
             help="A running Ray cluster, for --engine ray; all its machines must see the results folder.",
         ),
     ] = None,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=RUN",
+            help="For a study of transfer: the run or model of a start, instead of the best one in the results; "
+            "or a further start. May be repeated.",
+        ),
+    ] = None,
     data_dir: options.DataDir = None,
     on_error: options.OnErrorOption = options.OnError.FAIL,
     cpu: options.Cpu = False,
@@ -106,7 +114,19 @@ def run(
       emodef experiment run table3_minilm --set seed=[42,43] --only setup=cdp
       emodef experiment run gpu_campaign --jobs 12 --stop-after 28 --no-weights     # one GPU, shared by 12 processes
       emodef experiment run table3 --engine ray --address auto --jobs 8
+      emodef experiment run figure3_minilm --jobs 2 --start none=runs/none     # transfer to other corpora
     """
+    study = transferring.find_study(recipe, assign or [], start or [])
+    if study is not None:
+        if engine is not Where.LOCAL or only:
+            raise SettingsError(
+                f"{recipe} is a study of transfer, which takes neither --engine ray nor --only"
+            )
+        transferring.make_study(
+            study, results, start or [], jobs=jobs, cpu=cpu, data_dir=data_dir, stop_after=stop_after, dry_run=dry_run,
+            json=json, quiet=quiet,
+        )  # fmt: skip
+        return
     from emodef.experiments.supervisor import FAILED, FINISHED
     from emodef.runs import DataChoice
 

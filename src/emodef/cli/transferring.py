@@ -1,0 +1,122 @@
+"""A study of transfer (figure3), as `emodef experiment run` makes it. Imports typer; emodef.train only inside the functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from emodef.cli import options
+from emodef.errors import SettingsError
+
+if TYPE_CHECKING:
+    from emodef.train.transfer_plan import Study
+    from emodef.train.transfer_settings import TransferSettings
+
+
+def find_study(recipe: str, assign: list[str], starts: list[str]) -> TransferSettings | None:
+    """The study that a recipe stands for; None where it stands for training runs. Raises SettingsError."""
+    from emodef.train.settings import load_experiment, parse_overrides
+
+    study: TransferSettings | None = load_experiment(recipe, parse_overrides(assign)).transfer
+    if study is None and starts:
+        raise SettingsError(f"--start is for a study of transfer; {recipe} stands for training runs")
+    return study
+
+
+def make_study(
+    settings: TransferSettings,
+    results: Path,
+    starts: list[str],
+    *,
+    jobs: int = 1,
+    cpu: bool = False,
+    data_dir: Path | None = None,
+    stop_after: float | None = None,
+    dry_run: bool = False,
+    json: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Make the study's missing runs, or say what they are. starts: NAME=RUN each. Errors: as `run_transfer`."""
+    from emodef.train.transfer import OutOfTime, plan_transfer, run_transfer
+
+    given = parse_starts(starts)
+    if dry_run:
+        _print_plan(plan_transfer(settings, results, given, cpu=cpu, data_dir=data_dir), jobs, json)
+        return
+    stopped = None
+    try:
+        run_transfer(
+            settings,
+            results,
+            given,
+            jobs=jobs,
+            cpu=cpu,
+            data_dir=data_dir,
+            stop_after=stop_after,
+            console=None if quiet else options.notes(),
+        )
+    except OutOfTime as error:
+        stopped = str(error)
+    study = plan_transfer(settings, results, given, cpu=cpu, data_dir=data_dir)
+    if json:
+        options.print_json({"folder": str(study.folder.path), "done": study.done, "left": study.pending})
+    typer.echo(stopped or f"all {study.done} runs are made; in {study.folder.path}", err=json)
+
+
+def parse_starts(given: list[str]) -> Mapping[str, str]:
+    """`["none=runs/none"]` as a dict. Raises SettingsError."""
+    starts: dict[str, str] = {}
+    for each in given:
+        name, sign, folder = each.partition("=")
+        if not (sign and name and folder):
+            raise SettingsError(f"--start {each}: write it as NAME=RUN, for example --start none=runs/none")
+        if name in starts:
+            raise SettingsError(f"--start {name} is given twice; give each start a name of its own")
+        starts[name] = folder
+    return starts
+
+
+def _print_plan(study: Study, jobs: int, json: bool) -> None:
+    from emodef.reporting import Column, Table, print_table
+    from emodef.reporting.render import format_duration
+
+    seconds = study.seconds(jobs)
+    if json:
+        runs = [
+            {"start": unit.start.name, "corpus": unit.corpus, "size": size, "split": split, "policy": policy}
+            for unit in study.units
+            for size, split, policy in unit.runs
+        ]
+        plan = {"folder": str(study.folder.path), "done": study.done, "runs": runs, "seconds": seconds}
+        options.print_json(plan)
+        return
+    columns = (
+        Column("corpus"),
+        Column("start"),
+        Column("from"),
+        Column("runs", "count"),
+        Column("steps", "count"),
+    )
+    rows = tuple(
+        (
+            unit.corpus,
+            unit.start.name,
+            unit.start.run or study.settings.backbone,
+            len(unit.runs),
+            sum(study.steps(unit.corpus, size) for size, _, _ in unit.runs),
+        )
+        for unit in study.units
+    )
+    if not rows:
+        typer.echo(f"all {study.done} runs are made; in {study.folder.path}")
+        return
+    print_table(Table("Runs to be made", columns, rows), options.output())
+    time = (
+        "how long they take shows once one is made"
+        if seconds is None
+        else f"about {format_duration(seconds)}"
+    )
+    typer.echo(f"{study.pending} runs to make, {study.done} made; {time}; in {study.folder.path}")
