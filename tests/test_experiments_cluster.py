@@ -36,7 +36,7 @@ def job(folder: Path, name: str, steps: int, **order: Any) -> Job:
     return Job(name, folder / name, {"steps": steps, "pause": 0.01, **order}, steps)
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"

@@ -66,7 +66,7 @@ def listed(place: Path, results: Path, *more: object) -> dict[str, dict[str, Any
     return {run["settings"]["setup"]: run for run in json.loads(shown)}
 
 
-def until(condition: Callable[[], bool], seconds: float = 90.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
