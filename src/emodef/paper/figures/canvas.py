@@ -142,14 +142,16 @@ def wrap(text: str, width: float, size: float, *, bold: bool = False, lines: int
     while words:
         word = words.pop(0)
         joined = f"{line} {word}" if line else word
-        if width_of(joined, size, bold) <= width:
+        if (
+            len(joined) <= width and width_of(joined, size, bold) <= width
+        ):  # hardly a letter is under a point wide
             line = joined
         elif line:
             found.append(line)
             line = ""
             words.insert(0, word)
         else:
-            most = range(min(len(word), int(width) + 1))  # hardly a letter is under a point wide
+            most = range(min(len(word), int(width) + 1))
             fits = max(1, bisect_right(most, width, key=lambda k: width_of(word[:k], size, bold)) - 1)
             found.append(word[:fits])
             if word[fits:]:

@@ -2,7 +2,7 @@
 const byLabel = { order: "missed" };
 const ORDERS = {
   missed: ["Most missed", (label) => -(label.annotated - label.both)],
-  extra: ["Most given in addition", (label) => -(label.predicted - label.both)],
+  extra: ["Most added", (label) => -(label.predicted - label.both)],
   annotated: ["Most annotated", (label) => -label.annotated],
 };
 
@@ -43,6 +43,6 @@ function insideOf(place, definition) {
   return [
     make("p", {}, `${definition}${/[.!?]$/.test(definition) ? "" : "."} The model finds ${rate(both, annotated)} of the annotators’ texts; of its own, annotators agree in ${rate(both, predicted)}.`),
     list(`Missed in ${whole.format(annotated - both)}; given instead`, pairs(0, 1), "nothing wrong"),
-    list(`Given in addition in ${whole.format(predicted - both)}; annotators had`, pairs(1, 0), "nothing the model missed"),
+    list(`Added in ${whole.format(predicted - both)}; annotators had`, pairs(1, 0), "nothing the model missed"),
   ];
 }

@@ -30,10 +30,8 @@ function drawFoot() {
 
 drawHead();
 drawFoot();
-if (data.texts) {
-  $("main").hidden = $("bar").hidden = false;
-  drawMap();
-  drawLabels();
-  listenToFilter();
-  drawTexts();
-} else $("footer").prepend(make("p", { class: "note" }, "There are no texts."));
+$("main").hidden = $("bar").hidden = false;
+drawMap();
+drawLabels();
+listenToFilter();
+drawTexts();
