@@ -58,7 +58,7 @@ def ray_engine(
     finished.
     """
     ray = require("ray", extra="ray")
-    with _connected(ray, address, workers) as is_ours:
+    with connected(ray, address, workers) as is_ours:
         model = _Model.of(predictor, None if is_ours else ray)
         size = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         crews: list[_Crew] = []
@@ -75,7 +75,7 @@ def ray_engine(
 
 
 @contextmanager
-def _connected(ray: Any, address: str | None, workers: int | None) -> Iterator[bool]:
+def connected(ray: Any, address: str | None, workers: int | None) -> Iterator[bool]:
     """Ray, ready to use; gives whether all of it is on this machine and was started here."""
     if ray.is_initialized():
         if address is not None:

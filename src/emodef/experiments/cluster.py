@@ -27,7 +27,7 @@ def ray_processes(address: str | None, at_once: int) -> Iterator[tuple[Spawn, in
     address: of a running cluster, as `ray.init` takes it; None for a Ray of its own on this machine. The cores, and GPUs if there
     are any, are shared out among `at_once` processes. Raises MissingExtraError without Ray, SettingsError where no cluster answers.
     """
-    from emodef.cluster import _connected as connected
+    from emodef.cluster import connected
 
     ray = require("ray", extra="ray")
     with connected(ray, address, None):

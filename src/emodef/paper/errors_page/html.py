@@ -13,7 +13,7 @@ import emodef
 from emodef import atomic
 from emodef.corpora.sources import SOURCES
 from emodef.reporting import Column, Table
-from emodef.reporting.page.html import _asset, _digest, _json_for_html, _to_html
+from emodef.reporting.page.html import asset, digest, json_for_html, to_html
 
 SHARED_STYLES, SHARED_SCRIPTS = ("page.css", "charts.css"), ("core.js",)  # of the page of `emodef report`
 STYLES, SCRIPTS = ("errors.css",), ("map.js", "labels.js", "texts.js", "start.js")
@@ -33,8 +33,8 @@ def render_errors_page(
     content: what `errors_content` gives. corpus: its name; a published one's texts are credited. facts: said under the title. notes: at
     the end.
     """
-    style = "\n".join((_asset(SHARED_STYLES), _own(STYLES)))
-    script = "\n".join((_asset(SHARED_SCRIPTS), _own(SCRIPTS)))
+    style = "\n".join((asset(SHARED_STYLES), _own(STYLES)))
+    script = "\n".join((asset(SHARED_SCRIPTS), _own(SCRIPTS)))
     about = {
         "title": title,
         "facts": list(facts),
@@ -44,7 +44,7 @@ def render_errors_page(
     }
     # nothing may be loaded, sent or framed; only this very style and script may run
     policy = (
-        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     return Template(_own(["errors.html"])).substitute(
@@ -53,8 +53,8 @@ def render_errors_page(
         style=style,
         script=script,
         credit=_credit_html(corpus),
-        table=_to_html(_plain_table(content)),
-        data=_json_for_html({"about": about, **content}),
+        table=to_html(_plain_table(content)),
+        data=json_for_html({"about": about, **content}),
     )
 
 

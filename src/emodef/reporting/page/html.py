@@ -35,7 +35,7 @@ def render_page(
     made: the date it carries; by default now.
     """
     made = made or datetime.now().astimezone()
-    style, script = (_asset(names) for names in (STYLES, SCRIPTS))
+    style, script = (asset(names) for names in (STYLES, SCRIPTS))
     about = {
         "title": title,
         "facts": list(facts),
@@ -45,16 +45,16 @@ def render_page(
     }
     # nothing may be loaded, sent or framed; only this very style and script may run
     policy = (
-        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    return Template(_asset(["page.html"])).substitute(
+    return Template(asset(["page.html"])).substitute(
         title=html.escape(title),
         policy=policy,
         style=style,
         script=script,
         table=_plain_table(content),
-        data=_json_for_html({"about": about, **content}),
+        data=json_for_html({"about": about, **content}),
     )
 
 
@@ -63,17 +63,18 @@ def write_page(path: str | os.PathLike[str], content: Mapping[str, Any], **about
     atomic.write_text(path, render_page(content, **about))
 
 
-def _asset(names: Sequence[str]) -> str:
+def asset(names: Sequence[str]) -> str:
+    """The page's own files of these names, one after the other."""
     folder = resources.files("emodef.reporting.page").joinpath("assets")
     return "\n".join(folder.joinpath(name).read_text(encoding="utf-8").strip() for name in names)
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
     """As a content security policy names an inline style or script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _json_for_html(value: Any) -> str:
+def json_for_html(value: Any) -> str:
     """JSON that no text can break out of: a data block ends at </script>, and <!-- changes how it is read."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
@@ -88,10 +89,11 @@ def _plain_table(content: Mapping[str, Any]) -> str:
         (label["name"], label["count"], label["count"] / content["texts"] if content["texts"] else None)
         for label in content["levels"][0]["labels"]
     )
-    return _to_html(Table("", columns, rows))
+    return to_html(Table("", columns, rows))
 
 
-def _to_html(table: Table) -> str:
+def to_html(table: Table) -> str:
+    """A table as HTML, its cells escaped."""
     head = "".join(f'<th scope="col">{html.escape(column.title)}</th>' for column in table.columns)
     body = []
     for row in table.rows:
