@@ -29,6 +29,7 @@ from emodef.errors import DataError, SettingsError
 from emodef.train import transfer_runs
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.loop import _step_seed
+from emodef.train.performance import quick_linear
 from emodef.train.run import run_training
 from emodef.train.sampling import length_sorted_batches
 from emodef.train.settings import TrainSettings, load_experiment
@@ -352,6 +353,22 @@ def test_bf16_trains_otherwise_and_predicts_in_fp32(
         ("fp32", True, torch.float32), ("fp32", False, torch.float32),
         ("bf16", True, torch.bfloat16), ("bf16", False, torch.float32),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_quick_linear_multiplies_alike_and_leaves_nothing(bias: bool) -> None:
+    model = nn.Sequential(nn.Linear(40, 70, bias=bias), nn.GELU(), nn.Linear(70, 3, bias=bias))
+    inputs = torch.randn(5, 9, 40)
+    with torch.no_grad():
+        plain = model(inputs)
+        with quick_linear(model):
+            quick = model(inputs)
+            assert "forward" in vars(model[0]) or not torch.backends.mkldnn.is_available()
+    torch.testing.assert_close(quick, plain, atol=1e-5, rtol=1e-5)
+    assert not any("forward" in vars(layer) for layer in model)
+    half = model.to(torch.bfloat16)
+    with torch.no_grad(), quick_linear(half):
+        assert not any("forward" in vars(layer) for layer in half)
 
 
 # Studies

@@ -23,6 +23,7 @@ from emodef.metrics import decide
 from emodef.train.architectures import architecture
 from emodef.train.loop import _step_seed, learning_rate_factor
 from emodef.train.model import DefinitionModel, Inputs, _initialise
+from emodef.train.performance import quick_linear
 from emodef.train.processes import Interrupted
 from emodef.train.sampling import length_sorted_batches
 from emodef.train.tokenization import TextTokenizer
@@ -192,9 +193,10 @@ class Workbench:
         self.model.eval()
         longest = self.tokenizer.longest
         scores = np.zeros((len(rows), len(self.texts.corpus.label_set)), dtype=np.float32)
-        for chosen in budget_batches(np.minimum(self._lengths(rows), longest), TOKEN_BUDGET):
-            logits = self._logits(rows[chosen], longest).float()
-            scores[chosen] = (logits if policy == "softmax" else torch.sigmoid(logits)).cpu().numpy()
+        with quick_linear(self.model):
+            for chosen in budget_batches(np.minimum(self._lengths(rows), longest), TOKEN_BUDGET):
+                logits = self._logits(rows[chosen], longest).float()
+                scores[chosen] = (logits if policy == "softmax" else torch.sigmoid(logits)).cpu().numpy()
         return decide(scores, self.settings.threshold, exclusive=policy == "softmax")
 
     def _logits(self, rows: Rows, max_length: int) -> Tensor:
