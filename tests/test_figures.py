@@ -405,7 +405,15 @@ def test_the_commands(results: Path, tmp_path: Path, tiny_bert_dir: Path) -> Non
         result = emodef_command("paper", *arguments)
         assert re.search(r"^!\[.+\]\(\w.*\.svg\)$", result.stdout, re.MULTILINE)
     names = {path.stem for path in tmp_path.iterdir()}
-    assert names == {"figure1", "figure2", "figure3", "sweep-minilm-minilm", "confusion", "cooccurrence"}
+    assert names == {
+        "figure1",
+        "figure2",
+        "figure3",
+        "figure3-macro-f1",
+        "sweep-minilm-minilm",
+        "confusion",
+        "cooccurrence",
+    }
     figure2 = (tmp_path / "figure2.svg").read_text(encoding="utf-8")
     assert "auxiliary step: a text and a definition, words masked" in figure2
     assert f"and each of the {len(GOEMOTIONS)} labels" in figure2

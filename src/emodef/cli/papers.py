@@ -15,6 +15,8 @@ from emodef.cli.evaluating import Form, Policy
 from emodef.errors import EmodefError, SettingsError, TrainingError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from emodef.paper.cells import Parts
     from emodef.paper.statistics import Study
 
@@ -148,7 +150,8 @@ def paper(
       emodef paper confusion --of runs/demo --order clusters
     """
     from emodef.cli import papers_figures
-    from emodef.paper.tables import TITLES, build, write
+    from emodef.paper.figure3 import figure3
+    from emodef.paper.tables import FIGURE3, TITLES, build, write
 
     wanted = papers_figures.Wanted(
         results,
@@ -168,18 +171,23 @@ def paper(
             raise SettingsError("--page is Table V's: emodef paper table5 --page FILE")
         papers_figures.write_page(wanted, page, texts, quiet)
         return
-    names = list(TITLES) if what is What.ALL else [what.value]
+    names = [*TITLES, *FIGURE3] if what is What.ALL else [what.value]
     failed = _run(names, results, data_dir, quiet) if run else None
     if what.value in papers_figures.FIGURES:
         papers_figures.write_figures([what.value], wanted, out, quiet)
-        if failed is not None:
-            raise failed
-        return
+        if what.value not in FIGURE3:
+            if failed is not None:
+                raise failed
+            return
 
     policies = ("fixed", "tuned") if policy is Policy.BOTH else (policy.value,)
-    study = _study(results, data_dir, resamples, quiet, runs=names != [What.TABLE1.value])
+    runs = set(names) - {What.TABLE1.value, *FIGURE3}
+    study = _study(results, data_dir, resamples, quiet, runs=bool(runs))
     for name in names:
-        parts = build(name, study, policies, data_dir)
+        if name in FIGURE3:
+            parts = figure3(results, resamples=resamples, report=_reporter(quiet))
+        else:
+            parts = build(name, study, policies, data_dir)
         if out is None:
             _print(parts, form)
             continue
@@ -226,13 +234,18 @@ def _study(results: Path, data_dir: Path | None, resamples: int, quiet: bool, *,
     from emodef.paper.results import find_runs
     from emodef.paper.statistics import Study
 
+    report = _reporter(quiet)
+    return Study(
+        find_runs(results, report) if runs else [], data_dir=data_dir, resamples=resamples, report=report
+    )
+
+
+def _reporter(quiet: bool) -> Callable[[str], None]:
     def report(message: str) -> None:
         if not quiet:
             typer.echo(f"note: {message}", err=True)
 
-    return Study(
-        find_runs(results, report) if runs else [], data_dir=data_dir, resamples=resamples, report=report
-    )
+    return report
 
 
 def _print(parts: Parts, form: Form) -> None:

@@ -216,7 +216,9 @@ def gains_tables(scores: TransferScores) -> Parts:
                     sizes = ", ".join(map(_size, pairs))
                     by_corpus[f"{corpus}, mean of {sizes}: {title}"] = found
         for slug, comparisons in (("", by_corpus), ("-by-size", by_size)):
-            if comparisons:
+            if comparisons and (
+                slug or len(by_size) > len(by_corpus)
+            ):  # a mean over one size says nothing new
                 parts[f"over-{base}{slug}"] = _gains_table(scores, base, comparisons)
     return parts
 

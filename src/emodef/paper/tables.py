@@ -27,6 +27,8 @@ TITLES = {
     "controls": "Controls: equal steps in all, and equal primary steps",
     "runs": "The runs behind the tables",
 }
+# made of other results than a `Study`'s, by a function of its own
+FIGURE3 = {"figure3": "Figure 3 in numbers: transfer to other corpora"}
 # the shipped recipes that make a table's or figure's runs
 RECIPES = {
     "figure3": ("figure3",),
@@ -88,7 +90,10 @@ def write(name: str, parts: Parts, folder: str | os.PathLike[str], command: str)
     """Write NAME.md and NAME.tex, and each table as NAME-SLUG.csv; what was written. command: what makes them again."""
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
-    pages = {"markdown": [f"# {TITLES[name]}", f"Made by `{command}`."], "latex": [f"% made by: {command}"]}
+    pages = {
+        "markdown": [f"# {(TITLES | FIGURE3)[name]}", f"Made by `{command}`."],
+        "latex": [f"% made by: {command}"],
+    }
     for form, page in pages.items():
         page += [render(table, form).strip() for table in parts.values()]
     content = {f"{name}{SUFFIXES[form]}": "\n\n".join(page) + "\n" for form, page in pages.items()}
