@@ -18,6 +18,7 @@ for _variable, _value in {
     os.environ.setdefault(_variable, _value)
 
 import random
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,10 @@ from tiny_backbones import ARCHITECTURES, build_backbone
 
 if TYPE_CHECKING:
     from emodef.corpora import Corpus
+
+# A shell's background jobs ignore Ctrl-C, and so would the processes that tests start to interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

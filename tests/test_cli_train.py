@@ -178,7 +178,7 @@ def test_stopped_by_ctrl_c_and_resumed(workplace: Path) -> None:
     assert f"emodef train --resume --out {out}" in stopped.stderr
     assert "state is saved" in stopped.stderr
     assert "is not finished" in emodef_command("evaluate", out, code=3).stderr
-    assert "has no model yet" in emodef_command("predict", "A text", "--run", out, code=3).stderr
+    assert "emodef export" in emodef_command("predict", "A text", "--model", out, code=3).stderr
     assert (
         "other settings (seed)"
         in emodef_command("train", "--resume", "--out", out, "--seed", "7", "--cpu", code=2).stderr

@@ -88,7 +88,6 @@ def root(
 MODULES = {
     "train": "training",
     "recipes": "training",
-    "experiment": "experiments",
     "evaluate": "evaluating",
     "compare": "comparing",
     "export": "exporting",
@@ -99,6 +98,7 @@ MODULES = {
     "probe": "probing",
     "card": "probing",
     "paper": "papers",
+    "experiment": "experiments",
     "data": "data",
     "labels": "labels",
 }
