@@ -671,3 +671,21 @@ def test_the_command_plans_and_makes_a_study(
         assert words in emodef_command(*given, *wrong, code=2).output
     training = emodef_command("experiment", "run", "minilm", "--start", "none=a", "--dry-run", code=2)
     assert "stands for training runs" in training.output
+
+
+def test_the_measurement_of_runs_per_minute(
+    moods: tuple[str, str], backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parent.parent
+    monkeypatch.syspath_prepend(str(root))
+    monkeypatch.setenv("PYTHONPATH", f"{root}:{root / 'src'}")  # for the processes that are started
+    from bench.transfer import main
+
+    main(
+        ["--quick", "--out", str(tmp_path), "--corpus", moods[0], "--label-set", moods[1], "--backbone", str(backbone), "--size", "12"]
+    )  # fmt: skip
+    found = json.loads((tmp_path / "transfer.json").read_text())
+    assert set(found["ratios"]) == {"a process a run", "plain script"}
+    assert found["study"]["steps"] == 1
+    assert all(seconds > 0 for seconds in found["seconds"].values())
+    assert str(backbone.parent) not in (tmp_path / "transfer.md").read_text()

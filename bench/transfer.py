@@ -1,0 +1,226 @@
+"""Small fine-tuning runs per minute: a study of transfer in one process against a process a run. Imports torch.
+
+    python -m bench.transfer [--data-dir DIR] [--corpus NAME] [--backbone NAME] [--size 100] [--quick]
+
+Writes bench/results/transfer.json and .md. Run it on an idle machine.
+
+- ours: one process, texts tokenised once, the encoder kept loaded, weights put back in place; as `emodef experiment run figure3` does.
+- a process a run: the same code, started anew for each run.
+- plain script: a process a run that fine-tunes the same encoder on the same texts as most scripts do: transformers' classifier, texts
+  tokenised by the call and padded to the full length, in random order, in fp32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.light import Run, parser
+from bench.report import table
+from bench.rounds import interleaved, median, ratio, shown
+from emodef.train.performance import tuned_process
+from emodef.train.transfer_plan import Study, plan_transfer
+from emodef.train.transfer_runs import Workbench
+from emodef.train.transfer_settings import UNTUNED, TransferSettings
+
+OURS, ANEW, PLAIN = "ours", "a process a run", "plain script"
+WANTED = 5.0  # times the runs of a process a run
+ROUNDS, RUNS = 3, 3  # rounds; runs of ours in each
+
+ONE_RUN = """
+import json, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(int(sys.argv[3]))
+from emodef.train.transfer import run_transfer
+from emodef.train.transfer_settings import TransferSettings
+order = json.loads(Path(sys.argv[1]).read_text())
+run_transfer(TransferSettings(**order["settings"]), sys.argv[2], data_dir=order["data_dir"], cpu=True)
+"""
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(int(sys.argv[3]))
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
+order = json.loads(Path(sys.argv[1]).read_text())
+settings, labels = order["settings"], order["labels"]
+torch.manual_seed(settings["seed"])
+tokenizer = AutoTokenizer.from_pretrained(order["backbone"])
+model = AutoModelForSequenceClassification.from_pretrained(order["backbone"], num_labels=labels)
+def batches(part, size, shuffle):
+    inputs = tokenizer(part["texts"], padding="max_length", truncation=True, max_length=settings["max_length"], return_tensors="pt")
+    data = torch.utils.data.TensorDataset(inputs["input_ids"], inputs["attention_mask"], torch.tensor(part["answers"]))
+    return torch.utils.data.DataLoader(data, batch_size=size, shuffle=shuffle)
+train, test = batches(order["train"], settings["batch_size"], True), batches(order["test"], 32, False)
+optimizer = torch.optim.AdamW(model.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"])
+steps = settings["epochs"] * len(train)
+schedule = get_linear_schedule_with_warmup(optimizer, int(settings["warmup"] * steps), steps)
+model.train()
+for epoch in range(settings["epochs"]):
+    for ids, mask, answers in train:
+        loss = model(input_ids=ids, attention_mask=mask, labels=answers).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings["gradient_clip"])
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+model.eval()
+right = 0
+with torch.no_grad():
+    for ids, mask, answers in test:
+        right += int((model(input_ids=ids, attention_mask=mask).logits.argmax(1) == answers).sum())
+Path(sys.argv[2]).write_text(str(right / len(order["test"]["texts"])))
+"""
+
+
+class Contenders:
+    """The three ways, each making the same run: split 1 of the study, and for ours the splits after it too."""
+
+    def __init__(self, study: Study, threads: int, data_dir: str | None, place: Path, runs: int) -> None:
+        self.study, self.threads, self.place, self.runs = study, threads, place, runs
+        settings, (name,) = study.settings, study.corpora
+        self.texts, self.splits, self.size = study.corpora[name], study.splits[name], settings.sizes[0]
+        one = settings.model_copy(update={"splits": 1})
+        self.train, self.test = (
+            self.splits.train(1, self.size),
+            self.splits.test(1, self.size, settings.max_eval),
+        )
+        trained = study.units[0].start.load(settings, self.texts.corpus)
+        order: dict[str, Any] = {
+            "settings": one.model_dump(mode="json"),
+            "data_dir": data_dir,
+            "backbone": trained.settings.backbone_path(),
+            "labels": len(self.splits.names),
+        }
+        for part, rows in (("train", self.train), ("test", self.test)):
+            texts, answers = [self.texts.corpus.texts[i] for i in rows], self.texts.answers[rows].tolist()
+            order[part] = {"texts": texts, "answers": answers}
+        self.order = place / "order.json"
+        self.order.write_text(json.dumps(order), encoding="utf-8")
+        self.bench: Workbench | None = None
+
+    def ours(self, number: int) -> float:
+        """Seconds a run, in the process that is there; the first round includes loading the encoder."""
+        start = time.perf_counter()
+        with tuned_process():
+            if self.bench is None:
+                unit = self.study.units[0]
+                self.bench = Workbench(
+                    unit.start,
+                    self.texts,
+                    self.study.settings,
+                    device=torch.device("cpu"),
+                    precision=self.study.precision,
+                )
+            for run in range(self.runs):
+                split = 1 + (number * self.runs + run) % self.study.settings.splits
+                rows = (
+                    self.splits.train(split, self.size),
+                    self.splits.test(split, self.size, self.study.settings.max_eval),
+                )
+                self.bench.run(*rows, "softmax", split)
+        return (time.perf_counter() - start) / self.runs
+
+    def anew(self, number: int) -> float:
+        """Seconds of a process that makes one run with our code."""
+        return self._process(ONE_RUN, self.place / f"results-{number}")
+
+    def plain(self, number: int) -> float:
+        """Seconds of a process that makes one run as most scripts do."""
+        return self._process(SCRIPT, self.place / "accuracy.txt")
+
+    def _process(self, code: str, out: Path) -> float:
+        start = time.perf_counter()
+        command = [sys.executable, "-c", code, str(self.order), str(out), str(self.threads)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"a run failed: {done.stderr.strip()[-2000:]}")
+        return time.perf_counter() - start
+
+
+def page(found: Mapping[str, Any]) -> list[str]:
+    """The result in Markdown."""
+    rows = [
+        [name, f"{found['seconds'][name]:.2f}", f"{60 / found['seconds'][name]:.1f}", shown(found["ratios"][name]) if name != OURS else ""]
+        for name in found["seconds"]
+    ]  # fmt: skip
+    about = found["study"]
+    return [
+        "# Transfer: small runs per minute",
+        "",
+        f"{about['corpus']}, {about['train_texts']} training texts, {about['steps']} steps of {about['batch_size']}, "
+        f"{about['test_texts']:,} test texts; {about['backbone']}, {about['threads']} threads, ours in {about['precision']}. "
+        f"Medians over {about['rounds']} rounds in which the ways take turns; ours makes {about['runs']} runs a round.",
+        "",
+        *table(["", "seconds a run", "runs a minute", "ours makes so many times the runs"], rows),
+        "",
+        f"Wanted: {WANTED:g} times the runs of a process a run, as people write it (the plain script).",
+        f"Accuracy of the plain script's run: {found['plain_accuracy']:.3f}; ours: {found['our_accuracy']:.3f}.",
+    ]
+
+
+def settings_of(options: argparse.Namespace) -> TransferSettings:
+    """The study: the untuned encoder on one corpus with one size."""
+    return TransferSettings(
+        corpora=(options.corpus,), label_set=options.label_set, backbone=options.backbone, pooling="mean", starts=(UNTUNED,),
+        sizes=(options.size,), splits=2 if options.quick else ROUNDS * RUNS, smallest=min(options.size, 100),
+        epochs=1 if options.quick else 10, max_eval=50 if options.quick else 2000,
+    )  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and write."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    made = parser("transfer", __doc__, model=False)
+    made.set_defaults(corpus="emotion_stimulus")
+    made.add_argument("--label-set", help="of a corpus of your own")
+    made.add_argument("--backbone", default="minilm")
+    made.add_argument("--size", type=int, default=100, help="training texts")
+    options = made.parse_args(given)
+    run = Run("transfer", given, options)
+    threads, rounds, runs = (
+        torch.get_num_threads(),
+        1 if options.quick else ROUNDS,
+        1 if options.quick else RUNS,
+    )
+    with tempfile.TemporaryDirectory() as place:
+        study = plan_transfer(settings_of(options), place, cpu=True, data_dir=options.data_dir)
+        ways = Contenders(study, threads, options.data_dir, Path(place), runs)
+        work = {OURS: ways.ours, ANEW: ways.anew, PLAIN: ways.plain}
+        ways.plain(0)  # bring files into memory
+        ways.ours(0)
+        taken = interleaved(work, rounds)
+        plain_accuracy = float((Path(place) / "accuracy.txt").read_text(encoding="utf-8"))
+    if ways.bench is None:
+        raise RuntimeError("nothing was run")
+    outcome = ways.bench.run(ways.train, ways.test, "softmax", study.settings.seed)
+    right = outcome.predicted.argmax(1) == ways.texts.answers[ways.test]
+    found = {
+        "study": {
+            "corpus": next(iter(study.corpora)), "backbone": Path(options.backbone).name, "train_texts": len(ways.train),
+            "test_texts": len(ways.test), "steps": outcome.steps, "batch_size": study.settings.batch_size, "threads": threads,
+            "precision": study.precision, "rounds": rounds, "runs": runs,
+        },
+        "seconds": {name: round(median(values), 3) for name, values in taken.items()},
+        "rounds": {name: [round(value, 3) for value in values] for name, values in taken.items()},
+        "ratios": {name: ratio(taken[name], taken[OURS]) for name in (ANEW, PLAIN)},
+        "wanted": WANTED,
+        "plain_accuracy": plain_accuracy,
+        "our_accuracy": float(right.mean()),
+    }  # fmt: skip
+    run.save(found, page(found))
+
+
+if __name__ == "__main__":
+    main()
