@@ -409,6 +409,7 @@ def test_a_study_is_whole_measured_and_not_repeated(
     metrics = json.loads((tuned["none"] / "model" / "metrics.json").read_text())
     assert by_start["none"].start_dev_macro_f1 == metrics["dev fixed"]["macro_f1"]["value"]
     assert len({row.start_hash for row in rows}) == 3
+    assert [by_start[name].start_run for name in ("untuned", "none", "mine")] == [None, "none", "match"]
     about = json.loads((folder.path / "settings.json").read_text())
     assert (about["corpora"], about["starts"]) == (["moods"], ["untuned", "none", "mine"])
     assert (about["sizes"], about["splits"]) == ([12, 0.5], 2)

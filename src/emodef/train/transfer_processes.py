@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from signal import SIG_IGN, SIGINT, signal
 from typing import Any, Protocol
 
@@ -76,7 +75,7 @@ def make_unit(
             test_ids_hash=splits.digest(test),
             settings_hash=settings.digest(study.precision),
             start_hash=unit.start.weights,
-            start_run=None if unit.start.run is None else Path(unit.start.run).name,
+            start_run=unit.start.run_name,
             start_dev_macro_f1=unit.start.dev_macro_f1,
         )
         with writing(study.folder.path):

@@ -36,6 +36,12 @@ class Start:
     run: str | None = None
     dev_macro_f1: float | None = None
 
+    @property
+    def run_name(self) -> str | None:
+        """The run's folder by name alone: where a machine keeps it says nothing to anyone else."""
+        path = None if self.run is None else Path(self.run).resolve()
+        return None if path is None else path.parent.name if path.name == "model" else path.name
+
     def load(self, settings: TransferSettings, corpus: Corpus) -> TrainedModel:
         """The model on the CPU, whatever heads it has. Raises DataError, and SettingsError for a model of another encoder."""
         if self.model is None:
