@@ -12,6 +12,6 @@ cuda = runpy.run_path(str(Path(spec.origin).with_name("version.py")))["cuda"]
 if cuda is not None:
     sys.exit(
         f"On this platform pip's default torch is a build for CUDA {cuda}, which would pull gigabytes of libraries.\n"
-        'Name the index that holds the CPU builds (make TORCH_PIP="--index-url URL" ...; see "Get started" on pytorch.org),\n'
+        'Name the index that holds the CPU builds (make TORCH_PIP="--index-url URL" ...; see PyTorch, "Get started"),\n'
         "or, on a machine with an NVIDIA GPU, accept it: make CUDA=1 ..."
     )

@@ -11,6 +11,7 @@ FOLDER/predictions/START CORPUS.npz      what each run predicted for its test te
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -207,7 +208,7 @@ class TransferFolder:
         descriptor = os.open(self.path / ROWS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             if os.write(descriptor, line) != len(line):
-                raise OSError(28, "No space left on device", str(self.path / ROWS))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path / ROWS))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -5,7 +5,7 @@ Three choices, measured in docs/speed.md:
   batch neighbours, as they do where a scale is taken from the whole batch (dynamic quantisation). Weights have a scale per column.
 - Weights use 7 of their 8 bits. CPUs without VNNI sum pairs of unsigned × signed products in 16 bits, where two large ones with all
   8 bits saturate; with 7 (2 · 255 · 63 < 2^15) they cannot, and the file gives the same scores everywhere.
-- onnxruntime's SkipLayerNormalization is several times slower than Add and LayerNormalization, which do the same; so it is taken apart.
+- onnxruntime's SkipLayerNormalization is slower than Add and LayerNormalization, which do the same; so it is taken apart.
 """
 
 from __future__ import annotations
