@@ -15,6 +15,7 @@ from tests.tiny_light import build_tiny_light
 from tests.tiny_models import TEXTS, tiny_model
 
 from emodef import Predictor
+from emodef.corpora import Corpus
 from emodef.errors import DataError
 from emodef.predictor.model_file import Encoding
 from emodef.train.onnx_graph import export_graph
@@ -288,3 +289,23 @@ def test_size_of_an_install(tiny_light: Path) -> None:
     text = "\n".join(page(found))
     assert "| emodef | 20.0 | 1 |" in text
     assert "CUDA build" in text
+
+
+def test_windows_joins_texts_with_their_labels(tiny_light: Path) -> None:
+    from bench.windows import documents, measure, page
+
+    predictor = Predictor.load(tiny_light)
+    words = ["happy", "angry", "afraid", "why", "meeting"]
+    dev = Corpus(
+        "own", "dev", [word for word in words for _ in range(40)], np.repeat(np.eye(5, dtype=np.uint8), 40, axis=0),
+        predictor.label_set, [str(i) for i in range(200)],
+    )  # fmt: skip
+    texts, labels = documents(dev, "one", 5)
+    assert [text.split()[0] for text in texts] == words
+    assert (labels == np.eye(5)).all()
+    texts, labels = documents(dev, "random", 20)
+    for text, row in zip(texts, labels, strict=True):
+        assert {words[k] for k in np.flatnonzero(row)} == set(text.split())
+    rows = measure(predictor, dev, quick=True)
+    assert all(row["first_right"] == 1 for row in rows if row["kind"] == "one")
+    assert any("| 128 |" in line for line in page(rows))
