@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from emodef.encoding import budget_batches
-from emodef.errors import DataError, EmodefError
+from emodef.errors import DataError, EmodefError, SettingsError
 from emodef.labels import LabelSet
 from emodef.train.architectures import (
     TiedMaskedWordHead,
@@ -31,7 +32,7 @@ from emodef.train.architectures import (
     quiet_transformers,
 )
 from emodef.train.batches import definition_inputs
-from emodef.train.model import SCORES, DefinitionModel, Inputs, MatchHead, _linear
+from emodef.train.model import SCORES, DefinitionModel, Inputs, MatchHead, _linear, build_model
 from emodef.train.settings import TrainSettings
 from emodef.train.tokenization import TextTokenizer
 from emodef.train.versions import versions
@@ -60,6 +61,31 @@ class TrainedModel:
     settings: TrainSettings
     thresholds: dict[str, Any] = field(default_factory=dict)  # policy -> a number, or a number per label
     metrics: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def untrained(cls, settings: TrainSettings, label_set: LabelSet) -> TrainedModel:
+        """The model as training starts with it. Raises SettingsError for a backbone that cannot be loaded."""
+        path = settings.backbone_path()
+        try:
+            tokenizer = TextTokenizer.load(path, settings.placeholders)
+            model = build_model(
+                path,
+                labels=len(label_set),
+                pooling=settings.pooling,
+                tasks=settings.tasks,
+                vocabulary=tokenizer.size,
+                new_tokens=tokenizer.new_tokens,
+                dropout=settings.dropout,
+                scale=settings.match_scale,
+                bias=settings.match_bias,
+            )
+        except (OSError, ValueError, SafetensorError) as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise SettingsError(
+                f"backbone {settings.backbone!r} cannot be loaded: {reason} Give a folder with a transformers checkpoint, 'minilm', "
+                "or a name on the model hub, which must be reachable"
+            ) from error
+        return cls(model, tokenizer, label_set, settings)
 
     @property
     def device(self) -> torch.device:

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast_object_list
-from safetensors import SafetensorError
 from torch import nn
 
 from emodef.corpora import Corpus
@@ -27,13 +26,11 @@ from emodef.train.architectures import takes_segments
 from emodef.train.batches import StepBatches
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.logs import TrainingLog
-from emodef.train.model import build_model
 from emodef.train.performance import resolve_precision, tuned_process
 from emodef.train.processes import Interrupted, any_process, caught_signals, global_losses, use_cpu
 from emodef.train.resume import load_best, load_state, save_best, save_state
 from emodef.train.sampling import epoch_ends
 from emodef.train.settings import TrainSettings
-from emodef.train.tokenization import TextTokenizer
 
 __all__ = ["Interrupted", "Trained", "learning_rate_factor", "train"]
 
@@ -74,7 +71,7 @@ def train(
     precision = resolve_precision(settings.precision, accelerator.device)
     log = log or TrainingLog(None)
     torch.manual_seed(settings.seed)  # the heads' first weights
-    trained = _untrained(settings, train_split)
+    trained = TrainedModel.untrained(settings, train_split.label_set)
     batches = StepBatches(
         train_split,
         trained.tokenizer,
@@ -219,30 +216,6 @@ def _accelerator(cpu: bool) -> Accelerator:
         raise SettingsError(
             f"this process has trained on another device or precision before ({error})"
         ) from error
-
-
-def _untrained(settings: TrainSettings, corpus: Corpus) -> TrainedModel:
-    path = settings.backbone_path()
-    try:
-        tokenizer = TextTokenizer.load(path, settings.placeholders)
-        model = build_model(
-            path,
-            labels=len(corpus.label_set),
-            pooling=settings.pooling,
-            tasks=settings.tasks,
-            vocabulary=tokenizer.size,
-            new_tokens=tokenizer.new_tokens,
-            dropout=settings.dropout,
-            scale=settings.match_scale,
-            bias=settings.match_bias,
-        )
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise SettingsError(
-            f"backbone {settings.backbone!r} cannot be loaded: {reason} Give a folder with a transformers checkpoint, 'minilm', or a "
-            "name on the model hub, which must be reachable"
-        ) from error
-    return TrainedModel(model, tokenizer, corpus.label_set, settings)
 
 
 def _optimizer(model: nn.Module, settings: TrainSettings, device: torch.device) -> torch.optim.AdamW:

@@ -16,7 +16,6 @@ from emodef.corpora import Corpus
 from emodef.errors import DataError, SettingsError
 from emodef.runs import model_folder, read_json
 from emodef.train.checkpoint import TrainedModel
-from emodef.train.loop import _untrained
 from emodef.train.settings import TrainSettings
 from emodef.train.transfer_settings import UNTUNED, TransferSettings, check_name
 
@@ -46,7 +45,7 @@ class Start:
         """The model on the CPU, whatever heads it has. Raises DataError, and SettingsError for a model of another encoder."""
         if self.model is None:
             torch.manual_seed(settings.seed)  # a pooling projection may be new
-            return _untrained(_encoder(settings), corpus)
+            return TrainedModel.untrained(_encoder(settings), corpus.label_set)
         trained = TrainedModel.load(self.model)
         for name in ("backbone", "pooling"):
             theirs, ours = getattr(trained.settings, name), getattr(settings, name)

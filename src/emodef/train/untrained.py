@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from emodef.corpora import Corpus
-from emodef.errors import SettingsError
 from emodef.paper.figures.architecture import Architecture, Input, architecture_of
 from emodef.paper.known import KNOWN
-from emodef.train.model import build_model
+from emodef.train.checkpoint import TrainedModel
 from emodef.train.sampling import mask_words
 from emodef.train.settings import TrainSettings, load_recipe
 from emodef.train.tokenization import TextTokenizer
@@ -28,30 +27,14 @@ def untrained(
     for setup in setups:
         chosen = {"setup": setup, **({} if backbone is None else {"backbone": backbone})}
         settings = load_recipe(recipe, chosen)
-        path = settings.backbone_path()
-        try:
-            tokenizer = TextTokenizer.load(path, settings.placeholders)
-            model = build_model(
-                path,
-                labels=len(example.label_set),
-                pooling=settings.pooling,
-                tasks=settings.tasks,
-                vocabulary=tokenizer.size,
-                new_tokens=tokenizer.new_tokens,
-                dropout=settings.dropout,
-                scale=settings.match_scale,
-                bias=settings.match_bias,
-            )
-        except (OSError, ValueError) as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise SettingsError(f"backbone {settings.backbone!r} cannot be loaded: {reason}") from error
+        made = TrainedModel.untrained(settings, example.label_set)
         found.append(
             architecture_of(
-                model,
+                made.model,
                 backbone=KNOWN.backbone(settings.backbone).title,
                 setup=setup,
                 p=settings.p,
-                inputs=_inputs(settings, tokenizer, example),
+                inputs=_inputs(settings, made.tokenizer, example),
             )
         )
     return found
