@@ -5,15 +5,12 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from string import Template
 from typing import Any
 
-import emodef
 from emodef import atomic
 from emodef.corpora.sources import SOURCES
 from emodef.reporting import Column, Table
-from emodef.reporting.page.html import asset, digest, json_for_html, to_html
+from emodef.reporting.page.html import asset, one_file, to_html
 
 SHARED_STYLES, SHARED_SCRIPTS = ("page.css", "charts.css"), ("core.js",)  # of the page of `emodef report`
 STYLES, SCRIPTS = ("errors.css",), ("map.js", "labels.js", "texts.js", "start.js")
@@ -33,28 +30,15 @@ def render_errors_page(
     content: what `errors_content` gives. corpus: its name; a published one's texts are credited. facts: said under the title. notes: at
     the end.
     """
-    style = "\n".join((asset(SHARED_STYLES), _own(STYLES)))
-    script = "\n".join((asset(SHARED_SCRIPTS), _own(SCRIPTS)))
-    about = {
-        "title": title,
-        "facts": list(facts),
-        "notes": list(notes),
-        "version": emodef.__version__,
-        "credit": _credit(corpus),
-    }
-    # nothing may be loaded, sent or framed; only this very style and script may run
-    policy = (
-        f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return Template(_own(["errors.html"])).substitute(
-        title=html.escape(title),
-        policy=policy,
-        style=style,
-        script=script,
+    about = {"title": title, "facts": list(facts), "notes": list(notes), "credit": _credit(corpus)}
+    return one_file(
+        _own(["errors.html"]),
+        content,
+        about,
+        styles="\n".join((asset(SHARED_STYLES), _own(STYLES))),
+        script="\n".join((asset(SHARED_SCRIPTS), _own(SCRIPTS))),
         credit=_credit_html(corpus),
         table=to_html(_plain_table(content)),
-        data=json_for_html({"about": about, **content}),
     )
 
 
@@ -64,8 +48,7 @@ def write_errors_page(path: str | os.PathLike[str], content: Mapping[str, Any], 
 
 
 def _own(names: Sequence[str]) -> str:
-    folder = resources.files("emodef.paper.errors_page").joinpath("assets")
-    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8").strip() for name in names)
+    return asset(names, "emodef.paper.errors_page")
 
 
 def _credit(corpus: str) -> dict[str, str] | None:

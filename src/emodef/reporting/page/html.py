@@ -1,4 +1,4 @@
-"""The report as one HTML file that loads nothing: style, script and data are in it. Imports atomic, page.content."""
+"""The report as one HTML file that loads nothing: style, script and data are in it; other pages share its frame. Imports atomic, render."""
 
 from __future__ import annotations
 
@@ -35,26 +35,42 @@ def render_page(
     made: the date it carries; by default now.
     """
     made = made or datetime.now().astimezone()
-    style, script = (asset(names) for names in (STYLES, SCRIPTS))
-    about = {
-        "title": title,
-        "facts": list(facts),
-        "notes": list(notes),
-        "made": made.strftime("%Y-%m-%dT%H:%M"),
-        "version": emodef.__version__,
-    }
+    return one_file(
+        asset(["page.html"]),
+        content,
+        {"title": title, "facts": list(facts), "notes": list(notes), "made": made.strftime("%Y-%m-%dT%H:%M")},
+        styles=asset(STYLES),
+        script=asset(SCRIPTS),
+        table=_plain_table(content),
+    )
+
+
+def one_file(
+    body: str,
+    content: Mapping[str, Any],
+    about: Mapping[str, Any],
+    *,
+    styles: str,
+    script: str,
+    **places: str,
+) -> str:
+    """A page that loads nothing: `body` in the frame that all pages share, with style, script and `content` in it.
+
+    about: what the script says of the page, its "title" among it. places: HTML for the places of `body`, which may have $title too.
+    """
     # nothing may be loaded, sent or framed; only this very style and script may run
     policy = (
-        f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'; "
+        f"default-src 'none'; style-src '{_digest(styles)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    return Template(asset(["page.html"])).substitute(
-        title=html.escape(title),
+    title = html.escape(about["title"])
+    return Template(asset(["frame.html"])).substitute(
+        title=title,
         policy=policy,
-        style=style,
+        style=styles,
         script=script,
-        table=_plain_table(content),
-        data=json_for_html({"about": about, **content}),
+        body=Template(body).substitute(title=title, **places),
+        data=_json_for_html({"about": {**about, "version": emodef.__version__}, **content}),
     )
 
 
@@ -63,18 +79,18 @@ def write_page(path: str | os.PathLike[str], content: Mapping[str, Any], **about
     atomic.write_text(path, render_page(content, **about))
 
 
-def asset(names: Sequence[str]) -> str:
-    """The page's own files of these names, one after the other."""
-    folder = resources.files("emodef.reporting.page").joinpath("assets")
+def asset(names: Sequence[str], package: str = "emodef.reporting.page") -> str:
+    """A page's own files of these names, one after the other."""
+    folder = resources.files(package).joinpath("assets")
     return "\n".join(folder.joinpath(name).read_text(encoding="utf-8").strip() for name in names)
 
 
-def digest(text: str) -> str:
+def _digest(text: str) -> str:
     """As a content security policy names an inline style or script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def json_for_html(value: Any) -> str:
+def _json_for_html(value: Any) -> str:
     """JSON that no text can break out of: a data block ends at </script>, and <!-- changes how it is read."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
