@@ -18,7 +18,7 @@ from emodef import atomic
 from emodef.reporting.render import Column, Table, format_cell
 
 STYLES = ("page.css", "charts.css")
-SCRIPTS = ("core.js", "shares.js", "together.js", "timeline.js", "examples.js", "start.js")
+SCRIPTS = ("core.js", "shares.js", "heat.js", "together.js", "timeline.js", "examples.js", "start.js")
 
 
 def render_page(

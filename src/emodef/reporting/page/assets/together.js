@@ -1,8 +1,6 @@
 // Which labels come together: a table of coloured squares, read with the pointer or the arrow keys, and the strongest pairs.
 const FEW = 5; // texts under which a share or a lift says little
 const DAMPING = 2; // texts added to both sides of a lift where it becomes a colour: few texts, pale colour
-// Colours run so that black and white both stand out 4.5 to 1 just above this value, and only there; values step over it.
-const DEEP = 0.7;
 const together = { mode: "share" };
 
 function pairCounts() {
@@ -31,9 +29,6 @@ function drawTogether() {
     : "How many times as often two labels meet as they would by chance, which is 1×. Where few texts meet the colour is pale.";
   const top = Math.max(...level().pairs.flatMap(([a, b, n]) =>
     [a, b].map((one) => (labels[one].count >= FEW ? n / labels[one].count : 0))), 0.01);
-  const readout = make("p", { class: "readout", "aria-live": "polite" });
-  const rest = "Point at a square, or step through them with the arrow keys.";
-  readout.textContent = rest;
   const told = (a, b) => {
     const n = both(a, b);
     const [row, column] = [labels[a].name, labels[b].name];
@@ -43,7 +38,7 @@ function drawTogether() {
     return `${row} and ${column}: ${count(n, "text")}, ${percent(n / labels[a].count)} of ${row} and ` +
       `${percent(n / labels[b].count)} of ${column}, ${times(n / chance)} chance`;
   };
-  const cell = (a, b, i, j) => {
+  const square = (a, b, i, j) => {
     const n = both(a, b);
     const breaks = [i && labels[order[i - 1]].group !== labels[a].group && "below", j && labels[order[j - 1]].group !== labels[b].group && "after"];
     let kind = a === b ? "same" : "";
@@ -59,53 +54,17 @@ function drawTogether() {
       text = times(n / chance);
       kind = n >= chance ? "more" : "less";
     }
-    value = Math.round(20 * value) / 20;
-    return make("td", {
-      class: [kind, value > DEEP && "deep", ...breaks].filter(Boolean).join(" "),
-      tabindex: i === 0 && j === 0 ? 0 : -1,
-      "--value": value.toFixed(2),
-      "data-row": i,
-      "data-column": j,
-    }, make("span", {}, a === b ? "" : text));
+    return { kind, classes: breaks, value, text };
   };
-  const grid = make("table", { class: `heat ${order.length > 14 ? "small" : order.length < 9 ? "few" : ""}`, "--labels": order.length, role: "grid" },
-    make("caption", { class: "unseen" }, $("together-lead").textContent),
-    make("thead", {}, make("tr", {}, make("td", {}), order.map((b) =>
-      make("th", { scope: "col" }, make("span", {}, labels[b].name))))),
-    make("tbody", {}, order.map((a, i) => make("tr", {},
-      make("th", { scope: "row" }, labels[a].name), order.map((b, j) => cell(a, b, i, j))))));
-  const squares = grid.tBodies[0].rows;
-  const place = (node) => node.closest?.("td[data-row]");
-  let lit = [];
-  const look = (square) => {
-    lit.forEach((node) => node.classList.remove("lit"));
-    lit = [];
-    if (!square) {
-      readout.textContent = rest;
-      return;
-    }
-    const [i, j] = [Number(square.dataset.row), Number(square.dataset.column)];
-    readout.textContent = told(order[i], order[j]);
-    lit = [squares[i].cells[0], grid.tHead.rows[0].cells[j + 1]];
-    lit.forEach((node) => node.classList.add("lit"));
-  };
-  grid.addEventListener("pointerover", (event) => look(place(event.target)));
-  grid.addEventListener("pointerleave", () => look(null));
-  grid.addEventListener("focusin", (event) => look(place(event.target)));
-  grid.addEventListener("keydown", (event) => {
-    const from = place(event.target);
-    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    if (!from || !step) return;
-    event.preventDefault();
-    const to = squares[Number(from.dataset.row) + step[0]]?.cells[Number(from.dataset.column) + 1 + step[1]];
-    if (!to?.dataset.row) return;
-    from.tabIndex = -1;
-    to.tabIndex = 0;
-    to.focus();
-  });
-  grid.addEventListener("click", (event) => {
-    const square = place(event.target);
-    if (square && data.examples.length) showExamples([...new Set([order[square.dataset.row], order[square.dataset.column]])]);
+  const { grid, readout } = heatMap({
+    caption: $("together-lead").textContent,
+    rest: "Point at a square, or step through them with the arrow keys.",
+    order,
+    row: (a) => labels[a].name,
+    column: (b) => labels[b].name,
+    square,
+    told,
+    open: (a, b) => data.examples.length && showExamples([...new Set([a, b])]),
   });
   $("together-chart").replaceChildren(
     make("div", { class: "map" }, readout, make("div", { class: "scroll" }, grid), scale(byShare, top)),
