@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,10 +90,9 @@ class Material:
 
 @cache
 def load_material() -> Material:
-    """The shipped probes. `sha256` is over all their files: results of one material can be compared."""
+    """The shipped probes. `sha256` is over all they ask, comments aside: results of one material can be compared."""
     folder = resources.files("emodef.probes")
-    raw = {name: folder.joinpath(f"{name}.toml").read_bytes() for name in FILES}
-    content = {name: tomllib.loads(data.decode("utf-8")) for name, data in raw.items()}
+    content = {name: tomllib.loads(folder.joinpath(f"{name}.toml").read_text("utf-8")) for name in FILES}
     terms, identity = content["terms"], content["terms"]["identity"]
     frame = identity["frame"]
     return Material(
@@ -129,7 +129,7 @@ def load_material() -> Material:
             name: Corpus(each["split"], {label: tuple(own) for label, own in each["labels"].items()})
             for name, each in content["corpora"].items()
         },
-        sha256=hashlib.sha256(b"".join(raw.values())).hexdigest(),
+        sha256=hashlib.sha256(json.dumps(content).encode()).hexdigest(),
     )
 
 
