@@ -26,7 +26,7 @@ STRENGTHS = (
 )  # of the prior around the pooled curve, to choose among
 FOLDS = 5
 CLOSEST = 1e-6  # to 0 and 1: log-odds of exactly 0 or 1 would be infinite
-STEPS = 100  # of Newton's method at most; it takes about ten
+STEPS = 100  # of Newton's method at most
 FLATTEST = (
     0.05  # a smaller slope, or one that turns the ranking round, is noise: such a label gets the pooled curve
 )

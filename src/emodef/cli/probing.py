@@ -16,7 +16,7 @@ Corpora = Annotated[
     bool,
     typer.Option(
         "--corpora/--no-corpora",
-        help="Measure ISEAR, EmoInt and Emotion-Stimulus too, where they are at hand: a minute or two.",
+        help="Measure ISEAR, EmoInt and Emotion-Stimulus too, where they are at hand.",
         rich_help_panel="Data",
     ),
 ]
