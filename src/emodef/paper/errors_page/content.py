@@ -1,19 +1,15 @@
-"""What the page of disagreements holds, as JSON-able data. Imports disagreements, corpora, figures.maps for the order of labels."""
+"""What the page of disagreements holds, as JSON-able data. Imports disagreements, figures.maps, reporting.page.content."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from emodef.corpora import Corpus
 from emodef.disagreements import Disagreement, error_analysis
-from emodef.labels import LabelSet
 from emodef.paper.figures.maps import ordered
-
-LONGEST = 1200  # characters of a text shown
-MOST_GROUPS = 6  # colours that stay distinct
+from emodef.reporting.page.content import grouping, shortened, sound
 
 
 def errors_content(
@@ -35,7 +31,7 @@ def errors_content(
         ).disagreements
     order = ordered(analysis, corpus.label_set)
     place = {analysis.names[k]: at for at, k in enumerate(order.places)} | {None: -1}
-    groups, group_of = _groups(corpus.label_set)
+    groups, group_of = (grouping(corpus.label_set) if corpus.label_set.mappings else None) or ((), {})
     labels = [
         {
             "name": sound(analysis.names[k]),
@@ -43,7 +39,7 @@ def errors_content(
             "annotated": int(analysis.annotated_together[k, k]),
             "predicted": int(analysis.predicted_together[k, k]),
             "both": int(analysis.confusion[k, k]),
-            **({"group": group_of[k]} if groups else {}),
+            **({"group": group_of[analysis.names[k]]} if groups else {}),
         }
         for k in order.places
     ]
@@ -60,28 +56,10 @@ def errors_content(
     }
 
 
-def sound(text: str) -> str:
-    """Text that UTF-8 can hold: half a surrogate pair is replaced."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 def _text(found: Disagreement, place: dict[str | None, int]) -> dict[str, Any]:
-    text = sound(found.text)
-    held: dict[str, Any] = {
-        "text": text[:LONGEST],
+    return {
+        **shortened(found.text),
         "labels": [place[name] for name in found.labels],
         "predicted": [place[name] for name in found.predictions],
         "scores": {str(place[name]): round(score, 4) for name, score in found.probabilities.items()},
     }
-    if len(text) > LONGEST:
-        held["cut"] = len(text) - LONGEST
-    return held
-
-
-def _groups(label_set: LabelSet) -> tuple[tuple[str, ...], list[int]]:
-    """The labels of the coarsest level and the group of each label, by which they are coloured; none where there are too many."""
-    coarsest = min(label_set.mappings, key=lambda level: len(label_set.coarse[level]), default=None)
-    if coarsest is None or len(label_set.coarse[coarsest]) > MOST_GROUPS:
-        return (), []
-    coarse, group = label_set.groups(coarsest)
-    return coarse.names, np.asarray(group).tolist()

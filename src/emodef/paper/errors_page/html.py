@@ -12,7 +12,8 @@ from emodef.corpora.sources import SOURCES
 from emodef.reporting import Column, Table
 from emodef.reporting.page.html import asset, one_file, to_html
 
-SHARED_STYLES, SHARED_SCRIPTS = ("page.css", "charts.css"), ("core.js", "heat.js")  # of the page of `emodef report`
+# of the page of `emodef report`
+SHARED_STYLES, SHARED_SCRIPTS = ("page.css", "charts.css"), ("core.js", "heat.js")
 STYLES, SCRIPTS = ("errors.css",), ("map.js", "labels.js", "texts.js", "start.js")
 IN_PLAIN_TABLE = 200  # texts for readers that run no script
 

@@ -26,8 +26,7 @@ def page_content(summary: Summary) -> dict[str, Any]:
     summary.fold()
     label_set = summary.label_set()
     levels = _levels(summary, label_set)
-    grouping = _grouping(label_set)
-    groups, group_of = grouping if grouping else ((), {})
+    groups, group_of = grouping(label_set) or ((), {})
     lists = {key: _ordered(summary, key, names) for key, names in levels.items()}
     content = {
         "texts": summary.texts,
@@ -59,7 +58,7 @@ def _ordered(summary: Summary, key: Level, names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: -counts[name])
 
 
-def _grouping(label_set: LabelSet | None) -> tuple[tuple[str, ...], dict[str, int]] | None:
+def grouping(label_set: LabelSet | None) -> tuple[tuple[str, ...], dict[str, int]] | None:
     """(groups, label of any level -> its group's place): the groups are the coarsest level; None if there are too many."""
     if label_set is None:
         return None
@@ -92,7 +91,7 @@ def _level(
     for name in names:
         low, high = wilson(tally.labels[name], texts)
         label: dict[str, Any] = {
-            "name": _sound(name),
+            "name": sound(name),
             "count": tally.labels[name],
             "low": round(low, 6),
             "high": round(high, 6),
@@ -107,7 +106,7 @@ def _level(
             label["children"] = [k for k, fine in enumerate(lists[FINEST]) if mapping[fine] == name]
         labels.append(label)
     return {
-        "name": _sound(key[1]),
+        "name": sound(key[1]),
         "labels": labels,
         "sizes": [tally.sizes[size] for size in range(max(tally.sizes, default=0) + 1)],
         "pairs": sorted([*sorted((place[a], place[b])), n] for (a, b), n in tally.pairs.items()),
@@ -172,15 +171,12 @@ def _examples(strongest: Mapping[str, Any], names: Sequence[str]) -> dict[str, A
 
 
 def _example(example: Example, place: Mapping[str, int]) -> dict[str, Any]:
-    text = _sound(example.text)
     scores = sorted(example.scores.items(), key=lambda item: (math.isnan(item[1]), -item[1]))
     found: dict[str, Any] = {
-        "text": text[:LONGEST],
+        **shortened(example.text),
         "labels": [place[name] for name, _ in scores],
         "scores": [None if math.isnan(score) else round(score, 4) for _, score in scores],
     }
-    if len(text) > LONGEST:
-        found["cut"] = len(text) - LONGEST
     if example.time is not None:
         found["time"] = _instant(example.time)
     return found
@@ -194,6 +190,12 @@ def _instant(time: datetime) -> str:
     )
 
 
-def _sound(text: str) -> str:
+def shortened(text: str) -> dict[str, Any]:
+    """A text as the page shows it, and how many characters are cut off, where any are."""
+    text = sound(text)
+    return {"text": text[:LONGEST]} | ({"cut": len(text) - LONGEST} if len(text) > LONGEST else {})
+
+
+def sound(text: str) -> str:
     """Text that UTF-8 can hold: half a surrogate pair is replaced."""
     return text.encode("utf-8", "replace").decode("utf-8")
