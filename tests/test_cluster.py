@@ -25,24 +25,9 @@ from emodef.files.job import Interrupted, Watch, names_of, predict_file
 from emodef.files.predictions import Options, Plan, predict_part
 from emodef.files.sources import Part, open_source
 from emodef.predictor import Predictor
+from tiny_files import WORDS
 
 ray = pytest.importorskip("ray")
-
-WORDS = [
-    "happy",
-    "glad",
-    "angry",
-    "awful",
-    "scared",
-    "why",
-    "wonder",
-    "how",
-    "chairs",
-    "the",
-    "is",
-    "it",
-    "é",
-]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,7 +67,8 @@ def given(tmp_path: Path) -> Path:
     """A CSV of 600 rows, some without a text, one ragged."""
     draw = random.Random(0)
     rows = [
-        f"{n:04d},{'' if n % 90 == 7 else ' '.join(draw.choices(WORDS, k=1 + n % 59))}" for n in range(600)
+        f"{n:04d},{'' if n % 90 == 7 else ' '.join(draw.choices([*WORDS, 'é'], k=1 + n % 59))}"
+        for n in range(600)
     ]
     rows[333] += ",too,many"
     path = tmp_path / "in.csv"

@@ -1,4 +1,4 @@
-"""Files in, files out: every format to every other, other columns as they were, bad rows, the three forms."""
+"""Files in, files out: every format to every other, other columns as they were, the three forms."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import datetime
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emodef.errors import DataError, SettingsError
-from emodef.files.job import PART_SIZE, Summary, predict_file, predict_stream
+from emodef.files.job import PART_SIZE, predict_file
 from emodef.files.predictions import Options
 from emodef.files.records import MAX_QUOTED
-from emodef.files.sources import GivenTexts, TextSource, open_source
+from emodef.files.sources import open_source
 from emodef.predictor import Predictor
-
-TEXTS = ["I am so happy and glad", "this is awful", "why is it so lovely", "the platform", "xyz"]
-OUTPUTS = ("csv", "tsv", "jsonl", "parquet")
+from tiny_files import OUTPUTS, TEXTS, predict_in, predicted, rows_of
 
 
 @pytest.fixture(scope="module")
@@ -34,39 +33,7 @@ def predictor(tiny_light: Path) -> Predictor:
 @pytest.fixture
 def predict(predictor: Predictor, tmp_path: Path) -> Any:
     """predict(input name, content, output name, ...) -> (path of the output, summary)."""
-
-    def run(
-        name: str, content: str | bytes | pl.DataFrame, out: str, *, part_size: int = 2, column: str | None = None,
-        format: str | None = None, **options: Any,
-    ) -> tuple[Path, Summary]:  # fmt: skip
-        path, target = tmp_path / name, tmp_path / out
-        if isinstance(content, pl.DataFrame):
-            content.write_parquet(path)
-        else:
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        source = open_source(str(path), column, format)
-        summary = predict_file(source, target, predictor, Options(**options), part_size=part_size)
-        assert not target.with_name(out + ".parts").exists()
-        return target, summary
-
-    return run
-
-
-def rows_of(path: Path, separator: str = ",") -> list[dict[str, Any]]:
-    """The rows of an output, whatever its format; lists and probabilities as Python values."""
-    if path.suffix == ".parquet":
-        return pl.read_parquet(path).to_dicts()
-    text = path.read_bytes().decode("utf-8-sig")
-    if path.suffix == ".jsonl":
-        return [json.loads(line) for line in text.split("\n")[:-1]]
-    if path.suffix == ".tsv":
-        return list(csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE))
-    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator))
-
-
-def predicted(row: dict[str, Any]) -> list[str] | None:
-    found = row["predicted"]
-    return [name for name in found.split("|") if name] if isinstance(found, str) else found
+    return partial(predict_in, tmp_path, predictor)
 
 
 # other columns, to the letter
@@ -319,143 +286,6 @@ def test_outputs_that_cannot_be(predict: Any, tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match=message):
             predict("in.csv", "text\nwhy\n", out)
     assert (tmp_path / "in.csv").read_text() == "text\nwhy\n"
-
-
-# bad rows
-
-BAD = {
-    "in.csv": (
-        b'id,text\n1,so happy\n2, \n3,why,x\n4,caf\xe9\n5,"gl\xc3\xa9d\n6,happy\n',
-        {3: True, 4: False, 5: True, 6: False},
-    ),
-    "in.jsonl": (
-        b'{"text": "so happy"}\n{"text": null}\n{"text": 7}\n{"txt": "x"}\nnonsense\n{"text": "\\ud800"}\n[1]\n{"text": "glad"}\n',
-        {2: True, 3: True, 4: True, 5: False, 6: True, 7: False},
-    ),
-    "in.txt": (b"so happy\n\n \xc3\xa9 \xff\n\x01\nglad\n", {2: True, 3: True, 4: True}),
-}
-
-
-@pytest.mark.parametrize("name", list(BAD))
-@pytest.mark.parametrize("out", OUTPUTS)
-def test_bad_rows_are_kept_skipped_or_stopped_at(predict: Any, name: str, out: str, tmp_path: Path) -> None:
-    content, bad = BAD[name]
-    path, summary = predict(name, content, f"out.{out}", on_error="keep")
-    listed = [json.loads(line) for line in (tmp_path / f"out.{out}.problems.jsonl").read_text().splitlines()]
-    assert {problem["row"]: problem["kept"] for problem in listed} == bad
-    assert all(problem["raw"] is not None for problem in listed if not problem["kept"])
-    assert summary.problems == len(bad)
-    assert summary.dropped == list(bad.values()).count(False)
-    rows = rows_of(path)
-    assert len(rows) == summary.rows - summary.dropped
-    empty = [row for row in rows if not row["predicted"] and not row["probabilities"]]
-    assert len(empty) == list(bad.values()).count(True)
-    path, summary = predict(name, content, f"out.{out}", on_error="skip")
-    assert [predicted(row) for row in rows_of(path)] == [["joy"], ["joy"]]
-    assert summary.dropped == len(bad)
-    path.unlink()
-    with pytest.raises(DataError, match=f"{name}:{min(bad)}: .*--on-error keep"):
-        predict(name, content, f"out.{out}", on_error="fail")
-    assert not path.exists()
-
-
-def test_what_was_broken_can_be_had_back(predict: Any, tmp_path: Path) -> None:
-    """An output is UTF-8 whatever the input was; the problems' file holds the bytes that are not."""
-    out, _ = predict("in.csv", b"text,who\nwhy \xc3\xa9,ok\nhappy,Ren\xe9\n", "out.csv")
-    assert "happy,Ren\ufffd,," in out.read_bytes().decode("utf-8")
-    problem = json.loads((tmp_path / "out.csv.problems.jsonl").read_text())
-    assert problem["raw"].encode("utf-8", "surrogateescape") == b"happy,Ren\xe9"
-    assert "byte 0xe9 at character 10 of the line" in problem["reason"]
-    predict("in.csv", "text,who\nwhy,ok\n", "out.csv")
-    assert not (tmp_path / "out.csv.problems.jsonl").exists()
-
-
-@pytest.mark.parametrize("filler", [10, 150_000])
-def test_another_encoding_is_said_at_once(predict: Any, tmp_path: Path, filler: int) -> None:
-    text = "text\n" + "so happy\n" * filler + "tr\u00e8s lovely\n"
-    for on_error in ("keep", "skip", "fail"):
-        with pytest.raises(DataError, match=rf"in\.csv:{filler + 2}: is not UTF-8: byte 0xe8.*iconv"):
-            predict("in.csv", text.encode("latin-1"), "out.csv", on_error=on_error)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv"]
-    with pytest.raises(DataError, match=r"UTF-16.*iconv"):
-        predict("in.csv", text.encode("utf-16"), "out.csv")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "is empty"),
-        ("a,b\n1,2\n", "no column looks like the text"),
-        ("text\rwhy\r", "carriage returns"),
-        ('"text\nwhy\n', "header cannot be read"),
-    ],
-)
-def test_headers_that_cannot_be(predict: Any, content: str, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        predict("in.csv", content, "out.csv")
-
-
-def test_inputs_that_cannot_be(predictor: Predictor, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="No such file"):
-        open_source(str(tmp_path / "none.csv"))
-    (tmp_path / "bad.parquet").write_text("nonsense")
-    with pytest.raises(DataError, match="cannot be read as Parquet"):
-        open_source(str(tmp_path / "bad.parquet"))
-    with pytest.raises(DataError, match=r"format of \.xls is not known"):
-        open_source("some.xls")
-    pl.DataFrame({"text": [1]}).write_parquet(tmp_path / "number.parquet")
-    with pytest.raises(DataError, match="holds Int64, not text"):
-        open_source(str(tmp_path / "number.parquet"))
-    with pytest.raises(DataError, match="text 2 is empty"):
-        GivenTexts(["fine", " "])
-
-
-# streams
-
-
-def piped(
-    predictor: Predictor, content: bytes, format: str, output: str, **options: Any
-) -> tuple[bytes, Summary]:
-    sink = io.BytesIO()
-    source = TextSource(format, None, stream=io.BytesIO(content))
-    summary = predict_stream(source, sink.write, output, predictor, Options(**options), part_size=2)
-    return sink.getvalue(), summary
-
-
-def test_streams(predictor: Predictor) -> None:
-    lines, _ = piped(predictor, "\n".join(TEXTS).encode(), "txt", "tsv")
-    assert lines.decode().splitlines()[0].split("\t") == ["predicted", "probabilities", "text"]
-    assert [line.split("\t")[2] for line in lines.decode().splitlines()[1:]] == TEXTS
-    rows, summary = piped(predictor, b'\xef\xbb\xbfa,text\n007,"so\nhappy"\n8,\n9,why\n', "csv", "jsonl")
-    assert [json.loads(line)["a"] for line in rows.splitlines()] == ["007", "8", "9"]
-    assert [problem.row for problem in summary.shown] == [4]
-    rows, _ = piped(predictor, b'\xef\xbb\xbf{"text": "why"}\n', "jsonl", "jsonl")
-    assert json.loads(rows)["predicted"] == ["curiosity"]
-    with pytest.raises(SettingsError, match="not written to standard output"):
-        piped(predictor, b"why", "txt", "parquet")
-
-
-def test_a_stream_is_predicted_as_it_comes(predictor: Predictor) -> None:
-    """After each part its rows are out: `tail -f | emodef predict --part-size 1` answers at once."""
-    taken: list[int] = []
-
-    class Slow(io.RawIOBase):
-        def readline(self, size: int | None = -1, /) -> bytes:
-            taken.append(1)
-            return b"so happy\n" if len(taken) < 6 else b""
-
-    seen: list[int] = []
-    source = TextSource("txt", None, stream=Slow())  # type: ignore[arg-type]
-    predict_stream(source, lambda _: seen.append(len(taken)), "jsonl", predictor, Options(), part_size=1)
-    assert seen == [1, 2, 3, 4, 5]
-
-
-def test_windows_of_a_long_text_are_said(predictor: Predictor) -> None:
-    content, summary = piped(predictor, b"happy " * 200 + b"\nhappy\n", "txt", "jsonl")
-    long, short = map(json.loads, content.splitlines())
-    assert long["windows"] == predictor.predict("happy " * 200).windows > 1
-    assert "windows" not in short
-    assert summary.long_texts == 1
 
 
 def test_probabilities_are_those_of_the_whole(predictor: Predictor, predict: Any) -> None:

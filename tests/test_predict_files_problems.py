@@ -1,0 +1,113 @@
+"""Rows and inputs that cannot be predicted: kept, left out or stopped at, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from emodef.errors import DataError
+from emodef.files.sources import GivenTexts, open_source
+from emodef.predictor import Predictor
+from tiny_files import OUTPUTS, predict_in, predicted, rows_of
+
+BAD = {
+    "in.csv": (
+        b'id,text\n1,so happy\n2, \n3,why,x\n4,caf\xe9\n5,"gl\xc3\xa9d\n6,happy\n',
+        {3: True, 4: False, 5: True, 6: False},
+    ),
+    "in.jsonl": (
+        b'{"text": "so happy"}\n{"text": null}\n{"text": 7}\n{"txt": "x"}\nnonsense\n{"text": "\\ud800"}\n[1]\n{"text": "glad"}\n',
+        {2: True, 3: True, 4: True, 5: False, 6: True, 7: False},
+    ),
+    "in.txt": (b"so happy\n\n \xc3\xa9 \xff\n\x01\nglad\n", {2: True, 3: True, 4: True}),
+}
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_light: Path) -> Predictor:
+    return Predictor.load(tiny_light, threads=1)
+
+
+@pytest.fixture
+def predict(predictor: Predictor, tmp_path: Path) -> Any:
+    """predict(input name, content, output name, ...) -> (path of the output, summary)."""
+    return partial(predict_in, tmp_path, predictor)
+
+
+@pytest.mark.parametrize("name", list(BAD))
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_bad_rows_are_kept_skipped_or_stopped_at(predict: Any, name: str, out: str, tmp_path: Path) -> None:
+    content, bad = BAD[name]
+    path, summary = predict(name, content, f"out.{out}", on_error="keep")
+    listed = [json.loads(line) for line in (tmp_path / f"out.{out}.problems.jsonl").read_text().splitlines()]
+    assert {problem["row"]: problem["kept"] for problem in listed} == bad
+    assert all(problem["raw"] is not None for problem in listed if not problem["kept"])
+    assert summary.problems == len(bad)
+    assert summary.dropped == list(bad.values()).count(False)
+    rows = rows_of(path)
+    assert len(rows) == summary.rows - summary.dropped
+    empty = [row for row in rows if not row["predicted"] and not row["probabilities"]]
+    assert len(empty) == list(bad.values()).count(True)
+    path, summary = predict(name, content, f"out.{out}", on_error="skip")
+    assert [predicted(row) for row in rows_of(path)] == [["joy"], ["joy"]]
+    assert summary.dropped == len(bad)
+    path.unlink()
+    with pytest.raises(DataError, match=f"{name}:{min(bad)}: .*--on-error keep"):
+        predict(name, content, f"out.{out}", on_error="fail")
+    assert not path.exists()
+
+
+def test_what_was_broken_can_be_had_back(predict: Any, tmp_path: Path) -> None:
+    """An output is UTF-8 whatever the input was; the problems' file holds the bytes that are not."""
+    out, _ = predict("in.csv", b"text,who\nwhy \xc3\xa9,ok\nhappy,Ren\xe9\n", "out.csv")
+    assert "happy,Ren\ufffd,," in out.read_bytes().decode("utf-8")
+    problem = json.loads((tmp_path / "out.csv.problems.jsonl").read_text())
+    assert problem["raw"].encode("utf-8", "surrogateescape") == b"happy,Ren\xe9"
+    assert "byte 0xe9 at character 10 of the line" in problem["reason"]
+    predict("in.csv", "text,who\nwhy,ok\n", "out.csv")
+    assert not (tmp_path / "out.csv.problems.jsonl").exists()
+
+
+@pytest.mark.parametrize("filler", [10, 150_000])
+def test_another_encoding_is_said_at_once(predict: Any, tmp_path: Path, filler: int) -> None:
+    text = "text\n" + "so happy\n" * filler + "tr\u00e8s lovely\n"
+    for on_error in ("keep", "skip", "fail"):
+        with pytest.raises(DataError, match=rf"in\.csv:{filler + 2}: is not UTF-8: byte 0xe8.*iconv"):
+            predict("in.csv", text.encode("latin-1"), "out.csv", on_error=on_error)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv"]
+    with pytest.raises(DataError, match=r"UTF-16.*iconv"):
+        predict("in.csv", text.encode("utf-16"), "out.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        ("a,b\n1,2\n", "no column looks like the text"),
+        ("text\rwhy\r", "carriage returns"),
+        ('"text\nwhy\n', "header cannot be read"),
+    ],
+)
+def test_headers_that_cannot_be(predict: Any, content: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        predict("in.csv", content, "out.csv")
+
+
+def test_inputs_that_cannot_be(predictor: Predictor, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No such file"):
+        open_source(str(tmp_path / "none.csv"))
+    (tmp_path / "bad.parquet").write_text("nonsense")
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        open_source(str(tmp_path / "bad.parquet"))
+    with pytest.raises(DataError, match=r"format of \.xls is not known"):
+        open_source("some.xls")
+    pl.DataFrame({"text": [1]}).write_parquet(tmp_path / "number.parquet")
+    with pytest.raises(DataError, match="holds Int64, not text"):
+        open_source(str(tmp_path / "number.parquet"))
+    with pytest.raises(DataError, match="text 2 is empty"):
+        GivenTexts(["fine", " "])
