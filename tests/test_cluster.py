@@ -244,6 +244,7 @@ def test_no_core_is_free(
     plan, parts = planned(given, predictor)
     held = ray.remote(num_cpus=2)(threading.Event).remote()
     try:
+        ray.get(held.is_set.remote())  # it has both cores now
         with ray_engine(predictor) as engine, pytest.raises(EmodefError, match="no core free"):
             list(engine(plan)(iter(parts)))
     finally:
