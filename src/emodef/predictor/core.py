@@ -135,11 +135,11 @@ class Predictor:
         """
         thresholds = resolve_thresholds(threshold, level, self.info)
         names = labels_of(level, self.info).names
-        self._shown(np.zeros((0, len(self.label_set)), dtype=np.float32), calibrated, level)  # fails early
+        to_show = self._to_show(calibrated, level)
         given = listed(texts)
         raw, tokens, windows, parts = self.score(given, parts=True, progress=progress)
         chosen = choose(coarsen(raw, level, self.info), thresholds, at_least_one)
-        shown = self._shown(raw, calibrated, level)
+        shown = to_show(raw)
         found = []
         for i, (values, predicted) in enumerate(zip(shown, chosen, strict=True)):
             best = sorted(np.flatnonzero(predicted).tolist(), key=lambda k: -values[k])
@@ -147,7 +147,7 @@ class Predictor:
             read: tuple[Part, ...] = ()
             if i in parts:
                 scores, starts = parts[i]
-                read = self._parts(given[i], starts, self._shown(scores, calibrated, level), names)
+                read = self._parts(given[i], starts, to_show(scores), names)
             found.append(Prediction(given[i], labels, values, names, int(tokens[i]), int(windows[i]), read))
         return found[0] if isinstance(texts, str) else found
 
@@ -165,8 +165,8 @@ class Predictor:
         (SettingsError where the model has none). level: a coarser label set's name. progress: called with the number of
         texts just begun.
         """
-        self._shown(np.zeros((0, len(self.label_set)), dtype=np.float32), calibrated, level)  # fails early
-        return self._shown(self.score(listed(texts), progress=progress).values, calibrated, level)
+        to_show = self._to_show(calibrated, level)
+        return to_show(self.score(listed(texts), progress=progress).values)
 
     def embed(self, texts: Texts, *, progress: Progress | None = None) -> NDArray[np.float32]:
         """Embeddings float32 (n, H): the mean of a text's token vectors, not normalised; (1, H) for one text."""
@@ -320,14 +320,19 @@ class Predictor:
 
         compute(blocks, run, workers=self.graph.workers, done=done, progress=progress)
 
-    def _shown(self, raw: NDArray[np.float32], calibrated: bool, level: str | None) -> NDArray[np.float32]:
-        if calibrated:
-            if self.info.calibration is None:
-                raise SettingsError(
-                    "this model has no calibration; leave calibrated out, or export it with a dev split"
-                )
-            raw = self.info.calibration.apply(raw)
-        return coarsen(raw, level, self.info)
+    def _to_show(
+        self, calibrated: bool, level: str | None
+    ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+        """What turns raw probabilities (n, K) into those to show. Raises for options that do not fit the model."""
+        labels_of(level, self.info)
+        if not calibrated:
+            return lambda raw: coarsen(raw, level, self.info)
+        calibration = self.info.calibration
+        if calibration is None:
+            raise SettingsError(
+                "this model has no calibration; leave calibrated out, or export it with a dev split"
+            )
+        return lambda raw: coarsen(calibration.apply(raw), level, self.info)
 
     def _parts(
         self, text: str, starts: Indices, scores: NDArray[np.float32], names: tuple[str, ...]

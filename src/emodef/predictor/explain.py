@@ -220,11 +220,13 @@ def _words(text: str, offsets: Indices) -> list[_Place]:
 def _groups(texts: Iterable[_Occlusion]) -> Iterator[list[_Occlusion]]:
     """Texts that are computed together."""
     group: list[_Occlusion] = []
+    size = 0
     for text in texts:
         group.append(text)
-        if sum(each.size for each in group) >= GROUP:
+        size += text.size
+        if size >= GROUP:
             yield group
-            group = []
+            group, size = [], 0
     if group:
         yield group
 
