@@ -20,6 +20,7 @@ from emodef.files.folder import PartsFolder, parts_path, problems_path
 from emodef.files.inspection import fingerprint, json_columns
 from emodef.files.predictions import OUTPUTS, Finished, Options, Plan, Problem, predict_part
 from emodef.files.sources import SUFFIXES, Part, Source, TextSource
+from emodef.files.writers import header
 from emodef.predictor.model_file import INFO, MODEL, TOKENIZER
 
 if TYPE_CHECKING:
@@ -135,8 +136,7 @@ def predict_file(
         plan = _with_columns(plan, source)
         folder.begin(manifest, restart=restart or not source.resumable)
         summary = Summary(out)
-        for facts in folder.facts():
-            summary.earlier += facts["rows"]
+        summary.earlier = sum(facts["rows"] for facts in folder.facts())
         watch.begin(summary.earlier)
         mapped = engine(plan) if engine else local(predictor, plan, watch)
         rows = summary.earlier
@@ -147,7 +147,7 @@ def predict_file(
                 rows += part.rows
             if source.path is not None and _state(source.path) != before:
                 raise DataError("changed while it was read; begin anew with --restart", source.path)
-            folder.join(_header(plan))
+            folder.join(header(plan))
         except KeyboardInterrupt:
             raise Interrupted(_how_to_go_on(source, out, rows)) from None
         for facts in folder.facts():
@@ -177,8 +177,8 @@ def predict_stream(
     plan = Plan(source.table, output, options, names, ours_first=source.table.format == "txt")
     summary = Summary()
     watch.begin(0)
-    if header := _header(plan):
-        write(header)
+    if head := header(plan):
+        write(head)
     try:
         for part in _told(source.parts(part_size, {}), source, 0, watch):
             done = predict_part(part, predictor, plan, watch.advance)
@@ -212,12 +212,6 @@ def known_by(predictor: Predictor) -> dict[str, str]:
     for name in (MODEL, TOKENIZER, INFO):
         digest.update((folder / name).read_bytes())
     return {"name": str(predictor.info.about.get("name", "")), "hash": digest.hexdigest()}
-
-
-def _header(plan: Plan) -> bytes:
-    from emodef.files.writers import header
-
-    return header(plan)
 
 
 def _check_paths(source: Source, out: Path) -> None:
