@@ -142,7 +142,7 @@ def evaluate(
     reports = _choose(reports, policy)
     if wanted_form is Form.JSON:
         content = {**measured, "reports": {name: found.to_dict() for name, found in reports.items()}}
-        _write_json(content, out)
+        _write(options.as_json(content), out)
         return
     tables = _tables(reports, level, paper)
     if wanted_form is not Form.CSV:
@@ -218,7 +218,7 @@ def _light(
     quiet: bool,
 ) -> dict[str, Report]:
     """A light model's reports of one split, by policy."""
-    from emodef.cli.models import WITH_BAR, progress
+    from emodef.cli.models import progress
     from emodef.measuring import choose_split, light_reports, own_corpus, read_corpus
     from emodef.predictor import Predictor
 
@@ -232,7 +232,7 @@ def _light(
     splits = read_corpus(name, predictor.label_set, data_dir=data_dir, on_error=on_error, **columns)
     corpus = choose_split(splits, name, split)
     options.report_problems([corpus], quiet)
-    with progress(len(corpus), quiet or len(corpus) < WITH_BAR) as advance:
+    with progress(len(corpus), quiet or len(corpus) < options.WITH_BAR) as advance:
         reports = light_reports(
             predictor, [corpus], train=splits.get("train") if own else None, progress=advance
         )
@@ -284,15 +284,6 @@ def _summaries(reports: Mapping[str, Report], level: str | None) -> list[Table]:
     if level is not None:
         return [summary_table(reports, level=level)]
     return [levels_table(found) for found in reports.values()]
-
-
-def _write_json(content: object, out: Path | None) -> None:
-    import json
-
-    if out is None:
-        options.print_json(content)
-    else:
-        _write(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n", out)
 
 
 def _write(text: str, out: Path | None) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 160  # of tables where there is no terminal to fit them to
 SHOWN_PROBLEMS = 5
+WITH_BAR = 256  # texts from which on a progress bar is worth its place
 
 
 class OnError(StrEnum):
@@ -154,9 +155,14 @@ def notes(quiet: bool = False) -> Console:
     return Console(stderr=True, highlight=False, quiet=quiet)
 
 
+def as_json(content: object) -> str:
+    """Strict JSON, with a line end; texts stand as they are, not as escapes."""
+    return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
 def print_json(content: object) -> None:
-    """Strict JSON on standard output; texts are shown as they are, not as escapes."""
-    typer.echo(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False))
+    """`as_json` on standard output."""
+    typer.echo(as_json(content), nl=False)
 
 
 def report_problems(splits: Iterable[Corpus], quiet: bool = False) -> None:

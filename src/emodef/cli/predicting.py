@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from emodef.files.sources import Source
     from emodef.predictor import Predictor
 
-WITH_BAR = 256  # texts from which on a progress bar is worth its place
 _DATA, _OUTPUT, _LONG = "Data", "Output", "Long runs"
 
 
@@ -201,7 +200,7 @@ def predict(
 
     # with Ray, others compute
     predictor = Predictor.load(model, threads=threads if engine is Where.LOCAL else 1)
-    few = source.rows is not None and source.rows < WITH_BAR
+    few = source.rows is not None and source.rows < options.WITH_BAR
     hidden = quiet or few or not sys.stderr.isatty() or (out is None and sys.stdout.isatty())
     with shown(hidden) as watch:
         if out is not None:
@@ -325,13 +324,9 @@ def _tell(summary: Summary, source: Source) -> None:
         texts = "1 text was" if summary.long_texts == 1 else f"{summary.long_texts:,} texts were"
         typer.echo(f"note: {texts} longer than the model's window and read in several", err=True)
     if summary.out is not None:
+        from emodef.reporting import format_duration
+
         earlier = f", {summary.earlier:,} of them by an earlier run" if summary.earlier else ""
         typer.echo(
-            f"{summary.out}: {summary.rows:,} rows{earlier}, in {_duration(summary.seconds)}", err=True
+            f"{summary.out}: {summary.rows:,} rows{earlier}, in {format_duration(summary.seconds)}", err=True
         )
-
-
-def _duration(seconds: float) -> str:
-    from emodef.reporting import format_duration
-
-    return format_duration(seconds)
