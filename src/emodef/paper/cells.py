@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from emodef.bootstrap import Comparison, Mean
-from emodef.paper.statistics import WORDS, Study
+from emodef.paper.statistics import WORDS, Study, mean_of
 from emodef.paper.study import Block, Group
 from emodef.reporting import Cell, Column, Table, comparison_table
 
@@ -22,14 +20,6 @@ Parts = dict[str, Table]
 def seeds_cell(group: Group | None) -> str:
     """The seeds a row is the mean of, or that there is none."""
     return NOT_RUN if group is None else ", ".join(map(str, group.seeds))
-
-
-def mean_of(numbers: Iterable[float]) -> Mean:
-    """A mean over runs, such as of steps."""
-    values = list(numbers)
-    return Mean(
-        float(np.mean(values)), std=float(np.std(values, ddof=1)) if len(values) > 1 else None, n=len(values)
-    )
 
 
 def score(

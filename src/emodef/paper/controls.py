@@ -8,7 +8,6 @@ from emodef.paper.cells import (
     Parts,
     gains_table,
     heading,
-    mean_of,
     notes,
     number_of,
     score,
@@ -17,7 +16,7 @@ from emodef.paper.cells import (
     steps_cells,
 )
 from emodef.paper.known import KNOWN
-from emodef.paper.statistics import POLICIES, Study
+from emodef.paper.statistics import POLICIES, Study, mean_of
 from emodef.paper.study import BASELINE, Block, Group, row_title
 from emodef.reporting import Cell, Column, Table
 

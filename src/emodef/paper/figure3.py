@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emodef.bootstrap import Comparison, Mean, compare_measures, interval, resample_weights
+from emodef.bootstrap import Comparison, Mean, compare_measures, resample_weights
 from emodef.errors import DataError
 from emodef.metrics import Floats, Measurement, Measures
 from emodef.paper.cells import NOT_RUN, Parts
 from emodef.paper.figures.transfer import CORPORA, UNTUNED, start_title
 from emodef.paper.known import KNOWN
+from emodef.paper.statistics import mean_of
 from emodef.reporting import Cell, Column, Table, comparison_table
 from emodef.transfers import Row, Size, Splits, TransferFolder, find_studies
 
@@ -59,11 +60,7 @@ class Point:
     def mean(self, metric: str) -> Mean:
         """Mean and standard deviation over the splits, and the 95% interval."""
         values = [self.values[split][metric] for split in self.splits]
-        std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        if not self.drawn:
-            return Mean(float(np.mean(values)), std=std, n=len(values))
-        low, high = interval(self.samples(metric, self.splits))
-        return Mean(float(np.mean(values)), float(low), float(high), std, len(values))
+        return mean_of(values, self.samples(metric, self.splits) if self.drawn else None)
 
 
 def gain(pairs: Iterable[tuple[Point, Point]]) -> Comparison | None:

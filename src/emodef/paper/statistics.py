@@ -8,8 +8,8 @@ and no tests.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -66,13 +66,13 @@ class Scored:
         """The mean of a metric such as "macro_f1" over the seeds, with its interval where there is one."""
         drawn = None if self.draws is None else self.draws.summary[metric]
         stored = self.ends[0][metric] if self.ends else None
-        return _mean([float(each.summary[metric][0]) for each in self.seeds], drawn, stored)
+        return _with_ends([float(each.summary[metric][0]) for each in self.seeds], drawn, stored)
 
     def labels(self) -> list[Mean]:
         """The mean F1 of each label over the seeds, (K,), likewise."""
         values = np.array([each.labels["f1"][0] for each in self.seeds])
         return [
-            _mean(
+            _with_ends(
                 values[:, k].tolist(),
                 None if self.draws is None else self.draws.labels["f1"][:, k],
                 self.ends[1][k] if self.ends else None,
@@ -240,10 +240,14 @@ def _stored(group: Group, name: str) -> Scored | None:
     return Scored(seeds, ends=None if only is None else (only.summary, [label.f1 for label in only.labels]))
 
 
-def _mean(values: list[float], draws: Floats | None, stored: Estimate | None) -> Mean:
-    low, high = (None, None) if stored is None else (stored.low, stored.high)
-    if draws is not None:
-        ends = interval(draws)
-        low, high = float(ends[0]), float(ends[1])
+def mean_of(numbers: Iterable[float], draws: Floats | None = None) -> Mean:
+    """A mean over runs, such as of steps; with its 95% interval where there are `draws` of it, (R,)."""
+    values = list(numbers)
+    low, high = (None, None) if draws is None else map(float, interval(draws))
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return Mean(float(np.mean(values)), low, high, std, len(values))
+
+
+def _with_ends(values: list[float], draws: Floats | None, stored: Estimate | None) -> Mean:
+    found = mean_of(values, draws)
+    return found if stored is None or draws is not None else replace(found, low=stored.low, high=stored.high)

@@ -25,6 +25,7 @@ from emodef.paper.figures.canvas import (
     style,
 )
 from emodef.paper.known import KNOWN
+from emodef.paper.statistics import mean_of
 from emodef.paper.study import row_title
 from emodef.transfers import Row, Size
 
@@ -65,7 +66,7 @@ def transfer_curves(rows: Iterable[Row], policy: str = "softmax") -> list[Curve]
     curves = []
     for (corpus, start), by_size in held.items():
         points = [
-            (size, float(np.mean([row.train_texts for row in found])), _mean([row.macro_f1 for row in found]))
+            (size, float(np.mean([row.train_texts for row in found])), mean_of(row.macro_f1 for row in found))
             for size, found in by_size.items()
         ]
         curves.append(Curve(corpus, start, tuple(sorted(points, key=lambda point: point[1]))))
@@ -121,11 +122,6 @@ def start_title(start: str, settings: Mapping[str, Any] | None = None) -> str:
     return (
         row_title(backbone, KNOWN.setup(start)) if start in {setup.name for setup in KNOWN.setups} else start
     )
-
-
-def _mean(values: Sequence[float]) -> Mean:
-    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Mean(float(np.mean(values)), std=std, n=len(values))
 
 
 def _place(known: Sequence[str], name: str) -> int:
