@@ -39,6 +39,13 @@ class Tokens:
         return np.diff(self.offsets)
 
 
+def offsets_of(lengths: Sequence[int] | Indices) -> Indices:
+    """Where each of n texts begins that stand behind one another, and the end of the last, (n + 1,)."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
 @dataclass(frozen=True)
 class Padded:
     """One batch: all arrays (batch, length). `special` marks special tokens and padding, which are never masked for MLM."""
@@ -105,8 +112,7 @@ class Encoder:
         """Token ids of each text, without special tokens or truncation. Raises DataError naming what is no text."""
         check_texts(texts)
         ids = [e.ids for e in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
-        offsets = np.zeros(len(ids) + 1, dtype=np.int64)
-        np.cumsum([len(i) for i in ids], out=offsets[1:])
+        offsets = offsets_of([len(i) for i in ids])
         flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(offsets[-1]))
         return Tokens(flat, offsets)
 

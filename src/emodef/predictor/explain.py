@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emodef.encoding import Ids, Indices, Tokens
+from emodef.encoding import Ids, Indices, Tokens, offsets_of
 from emodef.errors import SettingsError
 from emodef.labels import LabelSet
 from emodef.predictor.decisions import Threshold, choose, coarsen, labels_of, resolve_thresholds
@@ -234,8 +234,7 @@ def _groups(texts: Iterable[_Occlusion]) -> Iterator[list[_Occlusion]]:
 def _values(predictor: Predictor, group: list[_Occlusion]) -> NDArray[np.float32]:
     """Probabilities of all sequences of some texts."""
     sequences = [sequence for text in group for sequence in text.sequences()]
-    offsets = np.zeros(len(sequences) + 1, dtype=np.int64)
-    np.cumsum([len(sequence) for sequence in sequences], out=offsets[1:])
+    offsets = offsets_of([len(sequence) for sequence in sequences])
     found: list[NDArray[np.float32]] = []
     block = predictor.block(Tokens(np.concatenate(sequences), offsets))
     predictor.compute([block], [PROBABILITIES], lambda whole: found.append(whole.values[0]))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emodef.encoding import Indices, Tokens
+from emodef.encoding import Indices, Tokens, offsets_of
 
 OVERLAP = 0.25  # of a window, at least, with the next
 
@@ -68,7 +68,6 @@ def cut(tokens: Tokens, room: int | Indices) -> Windows:
     number = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
     starts = np.where(number == 0, 0, number * (lengths - rooms)[owner] // np.maximum(counts[owner] - 1, 1))
     sizes = np.minimum(lengths, rooms)[owner]
-    offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
-    np.cumsum(sizes, out=offsets[1:])
+    offsets = offsets_of(sizes)
     source = np.repeat(tokens.offsets[owner] + starts - offsets[:-1], sizes) + np.arange(offsets[-1])
     return Windows(Tokens(tokens.flat[source], offsets), counts, starts, lengths)
