@@ -56,7 +56,7 @@ def open_table(path: str | os.PathLike[str], *, quoting: bool | None = None) -> 
         )
     if suffix == ".parquet":
         return _parquet(path)
-    _check_encoding(path)
+    check_text_file(path)
     if suffix in (".jsonl", ".ndjson"):
         return _jsonl(path)
     return _delimited(path, suffix == ".csv" if quoting is None else quoting)
@@ -193,10 +193,7 @@ def _parquet(path: Path) -> Table:
     polars = require("polars", extra="data")
 
     def sound(step: Callable[[], Any]) -> Any:
-        try:
-            return step()
-        except (polars.exceptions.PolarsError, OSError) as error:
-            raise DataError(f"cannot be read as Parquet: {str(error).splitlines()[0]}", path) from None
+        return read_parquet(step, path)
 
     scan = polars.scan_parquet(path, glob=False)  # a path is a path, [brackets] and all
     columns: list[str] = sound(lambda: scan.collect_schema().names())
@@ -208,7 +205,17 @@ def _parquet(path: Path) -> Table:
     return Table(columns, rows)
 
 
-def _check_encoding(path: Path) -> None:
+def read_parquet(step: Callable[[], Any], path: str | Path) -> Any:
+    """What `step` reads with polars. Raises DataError naming `path` where it cannot."""
+    polars = require("polars", extra="data")
+    try:
+        return step()
+    except (polars.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"cannot be read as Parquet: {str(error).splitlines()[0]}", path) from None
+
+
+def check_text_file(path: Path) -> None:
+    """Raise DataError for a file that cannot be read, and for UTF-16, saying what to do."""
     try:
         with open(path, "rb") as file:
             head = file.read(2)
@@ -217,7 +224,7 @@ def _check_encoding(path: Path) -> None:
             f"cannot be read: {error.strerror}; check the path and its permissions", path
         ) from None
     if head in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError("is UTF-16; save it as UTF-8", path)
+        raise DataError("is UTF-16; save it as UTF-8, or: iconv -f UTF-16 -t UTF-8 old > new", path)
 
 
 def _text_lines(path: Path) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emodef.corpora.tables import read_parquet
 from emodef.errors import DataError, require
 from emodef.files.records import Position, Record
 from emodef.files.sources import Part, Source, Table, find_text_column
@@ -45,11 +46,7 @@ class ParquetSource(Source):
         return self._polars.scan_parquet(self._given, glob=self.path is None)
 
     def _sound(self, step: Callable[[], Any]) -> Any:
-        try:
-            return step()
-        except (self._polars.exceptions.PolarsError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"cannot be read as Parquet: {reason}", self._given) from None
+        return read_parquet(step, self._given)
 
     def parts(self, size: int, finished: Mapping[int, Position]) -> Iterator[Part]:
         for number, start in enumerate(range(0, max(self.rows, 1), size)):

@@ -148,7 +148,11 @@ class TextSource(Source):
         if self._lines is not None:
             self._look(self._lines, "standard input", format, text_column)
         else:
-            self._bytes = max(1, _size(Path(path or "")))
+            from emodef.corpora.tables import check_text_file
+
+            path = Path(path or "")
+            check_text_file(path)
+            self._bytes = max(1, path.stat().st_size)
             with closing(self._file()) as file:
                 self._look(Lines(file), str(path), format, text_column)
 
@@ -244,20 +248,6 @@ def find_text_column(table: Table, wanted: str | None) -> str:
             f"{problem}, it has: {listed(table.columns)}; say which with --text-column", table.name
         )
     return column
-
-
-def _size(path: Path) -> int:
-    try:
-        with open(path, "rb") as file:
-            head = file.read(2)
-        size = path.stat().st_size
-    except OSError as error:
-        raise DataError(
-            f"cannot be read: {error.strerror}; check the path and its permissions", path
-        ) from None
-    if head in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError("is UTF-16; convert it: iconv -f UTF-16 -t UTF-8", path)
-    return size
 
 
 def _head(lines: Lines, table: Table) -> Table:
