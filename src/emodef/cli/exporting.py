@@ -51,15 +51,7 @@ def export(
             rich_help_panel="Data",
         ),
     ] = None,
-    dev_share: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help="With --data: set this share of the training texts aside as dev.",
-            rich_help_panel="Data",
-        ),
-    ] = None,
+    dev_share: options.Share = None,
     data_dir: options.DataDir = None,
     on_error: options.OnErrorOption = options.OnError.FAIL,
     text_column: options.TextColumn = None,

@@ -50,6 +50,15 @@ Labels = Annotated[
         help="Label set of your own file: a shipped one's name or a TOML file.", rich_help_panel="Data"
     ),
 ]
+Share = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="Set this share of the training texts aside: the same texts whatever the seed, copies of a text together.",
+        rich_help_panel="Data",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.", rich_help_panel="Output")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no notes.", rich_help_panel="Output")

@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from emodef.train.settings import TrainSettings
 
 _SETTINGS = "Settings"
-Share = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        max=1.0,
-        help="Set this share of the training texts aside: the same texts whatever the seed, copies of a text together.",
-        rich_help_panel="Data",
-    ),
-]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -70,8 +61,8 @@ def train(
         ),
     ] = None,
     labels: options.Labels = None,
-    dev_share: Share = None,
-    test_share: Share = None,
+    dev_share: options.Share = None,
+    test_share: options.Share = None,
     data_dir: options.DataDir = None,
     on_error: options.OnErrorOption = options.OnError.FAIL,
     text_column: options.TextColumn = None,
