@@ -26,7 +26,7 @@ from emodef.train.architectures import takes_segments
 from emodef.train.batches import StepBatches
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.logs import TrainingLog
-from emodef.train.performance import resolve_precision, tuned_process
+from emodef.train.performance import resolve_precision, trim_memory, tuned_process
 from emodef.train.processes import Interrupted, any_process, caught_signals, global_losses, use_cpu
 from emodef.train.resume import load_best, load_state, save_best, save_state
 from emodef.train.sampling import epoch_ends
@@ -155,6 +155,7 @@ def train(
                 if accelerator.is_main_process:
                     save_state(state, done, trained.model, optimizer, progress)
                 accelerator.wait_for_everyone()
+                trim_memory()
             if interrupted and not progress["finished"]:
                 raise Interrupted(
                     f"stopped after step {done} of {len(batches)}; the state is saved: go on with --resume"

@@ -27,14 +27,29 @@ def tune_process() -> None:
     table's gradient is allocated and freed every step; handed back to the system each time, it costs a page fault per 4 KiB.
     """
     torch.set_flush_denormal(True)
-    if sys.platform == "linux":
-        try:
-            mallopt = ctypes.CDLL("libc.so.6").mallopt  # glibc; other C libraries go without
-        except (OSError, AttributeError):
-            return
+    if (mallopt := _of_glibc("mallopt")) is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(_M_TOP_PAD, 64 << 20)
+
+
+def trim_memory() -> None:
+    """Hand freed memory back to the system once: since `tune_process` keeps it, what lies between pieces in use piles up in a long run.
+
+    Cheap now and then (its pages are faulted in again), too dear for every step. How much it saves over a long run is not measured.
+    """
+    if (malloc_trim := _of_glibc("malloc_trim")) is not None:
+        malloc_trim(0)
+
+
+def _of_glibc(name: str) -> Any:
+    """A function of the GNU C library; None where there is another, which goes without."""
+    if sys.platform != "linux":
+        return None
+    try:
+        return getattr(ctypes.CDLL("libc.so.6"), name)
+    except (OSError, AttributeError):
+        return None
 
 
 @contextmanager
