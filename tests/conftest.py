@@ -173,3 +173,25 @@ def tiny_corpus() -> dict[str, Corpus]:
             name="tiny", split=split, texts=texts, labels=labels, label_set=label_set, ids=ids
         )
     return splits
+
+
+@pytest.fixture(scope="session")
+def moods(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Paths of a small corpus with one label a text, and of its label set, for studies of transfer (see `tiny_transfer.py`)."""
+    from tiny_transfer import write_corpus
+
+    return write_corpus(tmp_path_factory.mktemp("moods"))
+
+
+@pytest.fixture(scope="session")
+def moods_backbone(tiny_backbone: Callable[..., Path]) -> Path:
+    """The encoder of studies on `moods`; read-only."""
+    return tiny_backbone("roberta", initializer_range=0.3)
+
+
+@pytest.fixture
+def study(moods: tuple[str, str], moods_backbone: Path) -> Callable[..., Any]:
+    """`study(**changed)` -> settings of a small study on `moods`."""
+    from tiny_transfer import settings
+
+    return lambda **changed: settings(moods, moods_backbone, **changed)

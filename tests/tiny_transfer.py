@@ -67,7 +67,7 @@ def settings(corpus: tuple[str, str], encoder: Path, /, **changed: Any) -> Any:
 def main() -> None:
     """Run the study on standard input; strike before the nth run, or at the nth step of all, or not."""
     from emodef.errors import EmodefError
-    from emodef.train import transfer, transfer_processes, transfer_runs
+    from emodef.train import transfer, transfer_runs
     from emodef.train.transfer_settings import TransferSettings
 
     order = json.load(sys.stdin)
@@ -83,7 +83,7 @@ def main() -> None:
 
         return call
 
-    transfer_processes.Workbench.run = struck("run", transfer_runs.Workbench.run)  # type: ignore[method-assign]
+    transfer_runs.Workbench.run = struck("run", transfer_runs.Workbench.run)  # type: ignore[method-assign]
     transfer_runs.Workbench._loss = struck("step", transfer_runs.Workbench._loss)  # type: ignore[method-assign]
     try:
         transfer.run_transfer(
