@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,30 +41,23 @@ def make_study(
     quiet: bool = False,
 ) -> None:
     """Make the study's missing runs, or say what they are. starts: NAME=RUN each. Errors: as `run_transfer`."""
-    from emodef.train.transfer import OutOfTime, plan_transfer, run_transfer
+    from emodef.train.transfer import OutOfTime, plan_transfer, run_study
 
-    given = parse_starts(starts)
+    deadline = None if stop_after is None else time.monotonic() + 60 * stop_after
+    study = plan_transfer(settings, results, parse_starts(starts), cpu=cpu, data_dir=data_dir)
     if dry_run:
-        _print_plan(plan_transfer(settings, results, given, cpu=cpu, data_dir=data_dir), jobs, json)
+        _print_plan(study, jobs, json)
         return
     stopped = None
     try:
-        run_transfer(
-            settings,
-            results,
-            given,
-            jobs=jobs,
-            cpu=cpu,
-            data_dir=data_dir,
-            stop_after=stop_after,
-            console=None if quiet else options.notes(),
-        )
+        run_study(study, jobs=jobs, deadline=deadline, console=None if quiet else options.notes())
     except OutOfTime as error:
         stopped = str(error)
-    study = plan_transfer(settings, results, given, cpu=cpu, data_dir=data_dir)
+    left = study.left()
+    done = study.done + study.pending - left
     if json:
-        options.print_json({"folder": str(study.folder.path), "done": study.done, "left": study.pending})
-    typer.echo(stopped or f"all {study.done} runs are made; in {study.folder.path}", err=json)
+        options.print_json({"folder": str(study.folder.path), "done": done, "left": left})
+    typer.echo(stopped or f"all {done} runs are made; in {study.folder.path}", err=json)
 
 
 def parse_starts(given: list[str]) -> Mapping[str, str]:

@@ -38,7 +38,7 @@ from emodef.train.performance import resolve_precision
 from emodef.train.processes import locked, on_main, use_cpu
 from emodef.train.resume import BEST, remove_leftovers, writing
 from emodef.train.settings import TrainSettings
-from emodef.train.versions import code_version, hardware, peak_memory, versions
+from emodef.train.versions import as_json, note_versions, peak_memory
 
 
 @dataclass
@@ -75,7 +75,8 @@ def run_training(
             with writing(folder):
                 stack.enter_context(locked(folder))
                 _open(folder, settings, resume)
-                about.update(_about(folder, settings))
+                device = PartialState().device
+                about.update(note_versions(folder, device, resolve_precision(settings.precision, device)))
 
         about: dict[str, Any] = {}
         on_main(enter, cpu=cpu)
@@ -110,7 +111,7 @@ def _open(folder: Path, settings: TrainSettings, resume: bool) -> None:
     elif resume and not settings_file.exists():
         raise SettingsError(f"{folder} holds no run to resume; leave --resume out to start one")
     remove_leftovers(folder)
-    write_text(settings_file, _json(settings.model_dump(mode="json")))
+    write_text(settings_file, as_json(settings.model_dump(mode="json")))
 
 
 def _changed(settings_file: Path, settings: TrainSettings) -> list[str]:
@@ -125,27 +126,6 @@ def _changed(settings_file: Path, settings: TrainSettings) -> list[str]:
             f"{settings_file} is not of this emodef ({reason}); start the run anew in another folder"
         ) from None
     return sorted(key for key in now if now[key] != before[key])
-
-
-def _about(folder: Path, settings: TrainSettings) -> dict[str, Any]:
-    """What this run is made with, as versions.json; where it was resumed with other code or machines, those before are kept."""
-    device = PartialState().device
-    about: dict[str, Any] = {
-        "versions": versions(),
-        "code": code_version(),
-        "hardware": hardware(device),
-        "precision": resolve_precision(settings.precision, device),
-    }
-    path = folder / "versions.json"
-    if path.exists():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        before = earlier.pop("earlier", [])
-        if earlier != about:
-            before.append(earlier)
-        if before:
-            about["earlier"] = before
-    write_text(path, _json(about))
-    return about
 
 
 def _finish(
@@ -184,7 +164,7 @@ def _finish(
     measured = {name: report.to_dict() for name, report in reports.items()}
     write_text(
         folder / "metrics.json",
-        _json({"training": facts, "epochs": trained.epochs, "reports": measured}),
+        as_json({"training": facts, "epochs": trained.epochs, "reports": measured}),
     )
     _remove_states(folder)
     return Run(folder, trained.model, reports)
@@ -218,7 +198,3 @@ def _save_probabilities(
 def _remove_states(folder: Path) -> None:
     shutil.rmtree(folder / "state", ignore_errors=True)
     (folder / BEST).unlink(missing_ok=True)
-
-
-def _json(content: object) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

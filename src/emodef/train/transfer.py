@@ -6,7 +6,6 @@ or policies of the same study join those that are there. A run counts once its l
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -31,10 +30,10 @@ from emodef.train.resume import writing
 from emodef.train.transfer_plan import Study, plan_transfer
 from emodef.train.transfer_processes import run_here, run_in_processes
 from emodef.train.transfer_settings import TransferSettings
-from emodef.train.versions import code_version, hardware, versions
+from emodef.train.versions import as_json, note_versions
 from emodef.transfers import Row, TransferFolder
 
-__all__ = ["OutOfTime", "Study", "plan_transfer", "run_transfer"]
+__all__ = ["OutOfTime", "Study", "plan_transfer", "run_study", "run_transfer"]
 
 
 class OutOfTime(Interrupted):
@@ -61,10 +60,17 @@ def run_transfer(
     Raises SettingsError and DataError for what does not fit, before anything is run; Interrupted after Ctrl-C or SIGTERM, OutOfTime
     after `stop_after`; TrainingError at the end where runs failed, the others having been made.
     """
-    begun = time.monotonic()
+    deadline = None if stop_after is None else time.monotonic() + 60 * stop_after
     study = plan_transfer(settings, results, starts, cpu=cpu, data_dir=data_dir)
+    run_study(study, jobs=jobs, deadline=deadline, console=console)
+    return study.folder
+
+
+def run_study(
+    study: Study, *, jobs: int = 1, deadline: float | None = None, console: Console | None = None
+) -> None:
+    """Make the runs of a plan. deadline: on the clock of `time.monotonic`, after which no new run begins. Else as `run_transfer`."""
     folder = study.folder
-    deadline = None if stop_after is None else begun + 60 * stop_after
     with ExitStack() as stack:
         stack.enter_context(writing(folder.path))
         stack.enter_context(locked(folder.path))
@@ -87,7 +93,6 @@ def run_transfer(
         raise (Interrupted if caught else OutOfTime)(
             f"stopped with {study.done + told.made} of {study.done + study.pending} runs made, which are kept: go on with the same command"
         )
-    return folder
 
 
 class _Told:
@@ -146,22 +151,5 @@ def _write_about(study: Study) -> None:
         asked = {name: list(dict.fromkeys((*before.get(name, ()), *new))) for name, new in asked.items()}
         splits = max(splits, before.get("splits", 0))
     shared = {**settings.protocol(study.precision), "hash": settings.digest(study.precision)}
-    write_text(path / "settings.json", _json({**shared, **asked, "splits": splits}))
-    about: dict[str, Any] = {
-        "versions": versions(),
-        "code": code_version(),
-        "hardware": hardware(study.device),
-        "precision": study.precision,
-    }
-    if (path / "versions.json").exists():
-        before = read_json(path / "versions.json")
-        earlier = before.pop("earlier", [])
-        if before != about:
-            earlier.append(before)
-        if earlier:
-            about["earlier"] = earlier
-    write_text(path / "versions.json", _json(about))
-
-
-def _json(content: object) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_text(path / "settings.json", as_json({**shared, **asked, "splits": splits}))
+    note_versions(path, study.device, study.precision)

@@ -45,8 +45,15 @@ class Study:
 
     @property
     def pending(self) -> int:
-        """Runs to be made."""
+        """Runs to be made, when it was planned."""
         return sum(len(unit.runs) for unit in self.units)
+
+    def left(self) -> int:
+        """How many of them the folder does not hold now."""
+        made = {row.key for row in self.folder.rows()}
+        return sum(
+            (unit.start.name, unit.corpus, *run) not in made for unit in self.units for run in unit.runs
+        )
 
     def steps(self, corpus: str, size: Size) -> int:
         """Training steps of a run."""

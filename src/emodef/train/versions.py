@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -13,6 +14,8 @@ from typing import Any
 import torch
 
 import emodef
+from emodef.atomic import write_text
+from emodef.runs import read_json
 
 if sys.platform != "win32":
     import resource
@@ -40,6 +43,34 @@ def hardware(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
     return found
+
+
+def note_versions(folder: Path, device: torch.device, precision: str) -> dict[str, Any]:
+    """Write `folder`/versions.json: what it is made with from now on, and under "earlier" what it was made with before, if that differs.
+
+    Raises DataError where the earlier file cannot be read.
+    """
+    about: dict[str, Any] = {
+        "versions": versions(),
+        "code": code_version(),
+        "hardware": hardware(device),
+        "precision": precision,
+    }
+    path = folder / "versions.json"
+    if path.exists():
+        before = read_json(path)
+        earlier = before.pop("earlier", [])
+        if before != about:
+            earlier.append(before)
+        if earlier:
+            about["earlier"] = earlier
+    write_text(path, as_json(about))
+    return about
+
+
+def as_json(content: object) -> str:
+    """As the files beside a result have it."""
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def this_hardware(*, cpu: bool = False) -> dict[str, Any]:
