@@ -38,9 +38,10 @@ from emodef.train.tokenization import TextTokenizer
 from emodef.train.versions import versions
 
 FORMAT = 1
+WEIGHTS = "model.safetensors"  # the network with its classifier
 FILES = (
     "config.json",
-    "model.safetensors",
+    WEIGHTS,
     "heads.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -200,7 +201,7 @@ class TrainedModel:
             tokenizer = TextTokenizer.load(folder)
         # First weights are drawn, to be overwritten: not from the caller's random numbers.
         with torch.random.fork_rng(devices=[]):
-            with _reading(folder / "model.safetensors"):
+            with _reading(folder / WEIGHTS):
                 network = load_network(str(folder), len(label_set), settings.pooling, whole=True)
             hidden = network.config.hidden_size
             masked_words = None
@@ -226,6 +227,15 @@ class TrainedModel:
                 wanted[name].copy_(tensor)
         model.to(device).eval()
         return cls(model, tokenizer, label_set, settings, thresholds, metrics)
+
+
+def check_free(out: str | os.PathLike[str], mark: str, what: str) -> None:
+    """Raise SettingsError where `out` holds anything but `what`, which has a file named `mark` and may be replaced."""
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"{folder} is a file; give a folder (--out)")
+    if folder.is_dir() and not (folder / mark).exists() and any(folder.iterdir()):
+        raise SettingsError(f"{folder} holds something else than {what}; give another folder (--out)")
 
 
 class replaced_directory:

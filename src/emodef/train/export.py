@@ -32,7 +32,7 @@ from emodef.predictor.model_file import (
     ModelInfo,
 )
 from emodef.runs import DataChoice, RunFolder, evaluate_splits, model_folder
-from emodef.train import parity
+from emodef.train import checkpoint, parity
 from emodef.train.checkpoint import TrainedModel, replaced_directory
 from emodef.train.onnx_graph import export_graph, graph_inputs, needs_segments
 from emodef.train.onnx_passes import lean
@@ -182,11 +182,7 @@ def short_card(info: ModelInfo) -> str:
 
 def check_free(out: str | os.PathLike[str]) -> None:
     """Raise SettingsError where `out` holds anything but a light model, which may be replaced."""
-    folder = Path(out)
-    if folder.is_dir() and not (folder / INFO).exists() and any(folder.iterdir()):
-        raise SettingsError(f"{folder} holds something else than a light model; give another folder (--out)")
-    if folder.exists() and not folder.is_dir():
-        raise SettingsError(f"{folder} is a file; give a folder (--out)")
+    checkpoint.check_free(out, INFO, "a light model")
 
 
 def calibration_batches(trained: TrainedModel, corpus: Corpus) -> list[dict[str, NDArray[np.int64]]]:

@@ -13,39 +13,32 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
 from emodef.errors import DataError, SettingsError
-from emodef.train.checkpoint import TrainedModel, replaced_directory
-
-NETWORK = "model.safetensors"  # the heads, a thousandth of its size, keep their digits
+from emodef.train.checkpoint import WEIGHTS, TrainedModel, check_free, replaced_directory
 
 
 def pack(model: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     """Copy a saved model into the folder `out` with the network's weights in float16; replaces a saved model there.
 
+    The heads, which are small, keep their digits.
+
     Raises DataError for a model that cannot be read or has weights beyond float16's range, SettingsError where `out`
     holds something else.
     """
     source, target = Path(model), Path(out)
-    _check_free(source, target)
+    if target.resolve() in (source.resolve(), *source.resolve().parents):
+        raise SettingsError(f"{target} holds the model itself; give another folder (--out)")
+    check_free(target, "emodef.json", "a saved model")
     TrainedModel.load(source)  # says what is wrong with it, if anything is
-    weights = load_file(source / NETWORK)
+    weights = load_file(source / WEIGHTS)
     half = {name: t.half() if t.is_floating_point() else t for name, t in weights.items()}
     for name, tensor in half.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise DataError(
-                f"{name} has values beyond float16's range; keep the model as it is", source / NETWORK
+                f"{name} has values beyond float16's range; keep the model as it is", source / WEIGHTS
             )
     with replaced_directory(target) as folder:
         for path in sorted(source.iterdir()):
-            if path.is_file() and path.name != NETWORK:
+            if path.is_file() and path.name != WEIGHTS:
                 shutil.copyfile(path, folder / path.name)
-        (folder / NETWORK).write_bytes(to_bytes(half, metadata={"format": "pt"}))
+        (folder / WEIGHTS).write_bytes(to_bytes(half, metadata={"format": "pt"}))
     return target
-
-
-def _check_free(source: Path, target: Path) -> None:
-    if target.exists() and not target.is_dir():
-        raise SettingsError(f"{target} is a file; give a folder (--out)")
-    if target.resolve() in (source.resolve(), *source.resolve().parents):
-        raise SettingsError(f"{target} holds the model itself; give another folder (--out)")
-    if target.is_dir() and not (target / "emodef.json").exists() and any(target.iterdir()):
-        raise SettingsError(f"{target} holds something else than a saved model; give another folder (--out)")

@@ -15,11 +15,9 @@ from pydantic import ValidationError
 from emodef.corpora import Corpus
 from emodef.errors import DataError, SettingsError
 from emodef.runs import model_folder, read_json
-from emodef.train.checkpoint import TrainedModel
+from emodef.train.checkpoint import WEIGHTS, TrainedModel
 from emodef.train.settings import TrainSettings
 from emodef.train.transfer_settings import UNTUNED, TransferSettings, check_name
-
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
