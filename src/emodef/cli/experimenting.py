@@ -114,7 +114,7 @@ def supervise(
     """Make the runs that are not finished: name -> job, and why they were stopped, if so. ray: address of a cluster, or "local"."""
     from emodef.experiments.display import Display
     from emodef.experiments.plan import FINISHED
-    from emodef.experiments.processes import LocalProcess
+    from emodef.experiments.processes import LocalProcess, environments
     from emodef.experiments.supervisor import Job, Supervisor
     from emodef.train.versions import visible_gpus
 
@@ -131,7 +131,7 @@ def supervise(
     ]
     if not jobs:
         return {}, ""
-    gpus = _gpu_names(0 if order["cpu"] or ray else visible_gpus())
+    gpus = 0 if order["cpu"] or ray else visible_gpus()
     console = options.notes(quiet)
     display = Display(console)
     with ExitStack() as stack:
@@ -140,11 +140,6 @@ def supervise(
             from emodef.experiments.cluster import ray_processes
 
             spawn, threads = stack.enter_context(ray_processes(None if ray == "local" else ray, at_once))
-
-        def environment(slot: int) -> dict[str, str]:
-            own = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
-            return own | ({"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if len(gpus) > 1 else {})
-
         console.print(
             f"{len(jobs)} of {len(plan)} runs to make, {at_once} at once; threads of each: {threads}"
         )
@@ -152,7 +147,7 @@ def supervise(
         supervisor = Supervisor(
             jobs,
             at_once,
-            environment,
+            environments(threads, gpus),
             None if stop_after is None else 60 * stop_after,
             spawn=spawn,
             watch=display.watch,
@@ -161,13 +156,6 @@ def supervise(
         )
         supervisor.run()
     return {job.name: job for job in jobs}, supervisor.stopped
-
-
-def _gpu_names(count: int) -> list[str]:
-    """What CUDA_VISIBLE_DEVICES calls each GPU."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    names = [name.strip() for name in given.split(",") if name.strip()]
-    return names[:count] if names else [str(number) for number in range(count)]
 
 
 def outcome(planned: Planned, job: Job | None) -> dict[str, Any]:

@@ -52,6 +52,19 @@ class Process(Protocol):
 Spawn = Callable[[Call], Process]
 
 
+def environments(threads: int, gpus: int) -> Callable[[int], dict[str, str]]:
+    """The environment of the process in each slot: so many threads, and one of the `gpus` that are seen here, where there are several."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    names = names[:gpus] or [str(number) for number in range(gpus)]
+
+    def environment(slot: int) -> dict[str, str]:
+        own = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+        return own | ({"CUDA_VISIBLE_DEVICES": names[slot % len(names)]} if len(names) > 1 else {})
+
+    return environment
+
+
 class LocalProcess:
     """A process on this machine. Raises OSError where it cannot be started."""
 
