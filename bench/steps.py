@@ -18,7 +18,8 @@ from emodef.corpora import Corpus
 from emodef.encoding import Encoder, Padded, Tokens
 from emodef.train.architectures import takes_segments
 from emodef.train.batches import Step, StepBatches, TokenCount
-from emodef.train.loop import _optimizer, _untrained
+from emodef.train.checkpoint import TrainedModel
+from emodef.train.loop import _optimizer
 from emodef.train.model import AuxiliaryBatch, DefinitionModel, Inputs, PrimaryBatch
 from emodef.train.sampling import Batches
 from emodef.train.settings import TrainSettings
@@ -47,7 +48,7 @@ class Trainer:
     def __init__(self, settings: TrainSettings, corpus: Corpus) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.corpus = settings, corpus
-        trained = _untrained(settings, corpus)
+        trained = TrainedModel.untrained(settings, corpus.label_set)
         self.tokenizer = trained.tokenizer
         self.model: DefinitionModel = trained.model.train()
         self.segments = takes_segments(self.model.encoder)
