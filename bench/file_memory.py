@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,28 +91,10 @@ def measure(rows: int, form: str, model: Path | None) -> dict[str, Any]:
         folder = Path(made)
         given, wanted, noted = folder / f"in.{form}", folder / f"out.{form}", folder / "peak"
         write_rows(given, rows)
-        arguments = [
-            "predict",
-            "--file",
-            str(given),
-            "--text-column",
-            "text",
-            "--out",
-            str(wanted),
-            "--quiet",
-        ]
-        start = time.perf_counter()
-        command = [sys.executable, "-c", CHILD, str(noted), *arguments]
-        done = subprocess.run(
-            [*command, *(["--model", str(model)] if model else [])],
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            cwd=light.ROOT,
-        )
-        taken = time.perf_counter() - start
-        if done.returncode:
-            raise RuntimeError(f"emodef predict --file failed: {done.stderr.strip()[-2000:]}")
+        command = [sys.executable, "-c", CHILD, str(noted), "predict", "--file", str(given)]
+        command += ["--text-column", "text", "--out", str(wanted), "--quiet"]
+        command += ["--model", str(model)] if model else []
+        taken = light.seconds(command, cwd=light.ROOT)
         with wanted.open(encoding="utf-8", newline="") as file:
             written = sum(1 for _ in (file if form == "jsonl" else csv.reader(file))) - (form == "csv")
         if written != rows:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -71,6 +73,16 @@ def sample(texts: Sequence[str], size: int, number: int = 0) -> list[str]:
     strata = np.array_split(order, size)
     chosen = sorted(int(stratum[number % len(stratum)]) for stratum in strata)
     return [texts[i] for i in chosen]
+
+
+def seconds(command: Sequence[str], number: int = 0, *, cwd: Path | None = None) -> float:
+    """How long a process takes from start to end, in any round. Raises RuntimeError for one that fails."""
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+    taken = time.perf_counter() - start
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed: {done.stderr.strip()[-2000:]}")
+    return taken
 
 
 class Run:

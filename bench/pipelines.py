@@ -5,9 +5,13 @@ How fast a model is does not depend on what its weights are. Imports torch and t
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from bench import light
+from emodef.predictor.model_file import TOKENIZER, ModelInfo
 
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
@@ -88,6 +92,22 @@ class Pipeline:
             if self.family == "roberta"
             else "MiniLM's size, random weights"
         )
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """The option of measurements that compare with the same model in a pipeline."""
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="the same model as transformers has it (default: the one in models/, else random weights)",
+    )
+
+
+def same_model(folder: Path, options: argparse.Namespace) -> Pipeline:
+    """The light model in `folder` as a pipeline has it; a tiny one for a quick try."""
+    checkpoint = None if options.quick else light.checkpoint(options)
+    labels = len(ModelInfo.read(folder).label_set)
+    return Pipeline("bert", folder / TOKENIZER, labels, checkpoint, tiny=options.quick)
 
 
 class Pipelined:

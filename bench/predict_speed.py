@@ -13,15 +13,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from bench import light
 from bench.contenders import Contender, Light
-from bench.pipelines import Pipeline
+from bench.pipelines import Pipeline, add_checkpoint, same_model
 from bench.report import table
 from bench.rounds import Work, interleaved, median, quantiles, ratio, shown
-from emodef.predictor.model_file import TOKENIZER, ModelInfo
 from emodef.predictor.session import usable_cores
 
 OURS, SAME, LARGE = "emodef, int8", "pipeline, same model", "pipeline, roberta-base size"
@@ -156,25 +154,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = light.parser("predict_speed", __doc__)
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        help="the same model as transformers has it (default: the one in models/, else random weights)",
-    )
+    add_checkpoint(parser)
     parser.add_argument("--threads", type=int, default=usable_cores(), help="of every contender")
     options = parser.parse_args(given)
     run = light.Run("predict_speed", given, options)
     folder, corpus = light.light_folder(options), light.splits(options)
     test = corpus.get("test") or next(iter(corpus.values()))
-    labels = len(ModelInfo.read(folder).label_set)
-    same = Pipeline(
-        "bert",
-        folder / TOKENIZER,
-        labels,
-        None if options.quick else light.checkpoint(options),
-        tiny=options.quick,
-    )
-    large = Pipeline("roberta", folder / TOKENIZER, labels, tiny=options.quick)
+    same = same_model(folder, options)
+    large = Pipeline("roberta", same.tokenizer, same.labels, tiny=options.quick)
     with ExitStack() as stack:
         made: dict[str, Light | Pipeline] = {OURS: Light(folder), SAME: same, LARGE: large}
         started = {name: stack.enter_context(Contender(what, options.threads)) for name, what in made.items()}

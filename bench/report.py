@@ -1,4 +1,4 @@
-"""The measurements' results (JSON) as one page, training.md. Imports the standard library only.
+"""The measurements' results (JSON) as one page, training.md. Imports rounds.
 
 python -m bench.report [FOLDER]
 """
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.rounds import shown
 from emodef.atomic import write_text
 
 
@@ -50,7 +51,7 @@ def _comparison(found: dict[str, Any]) -> list[str]:
             cells.append("1")
         else:
             wanted = f" (wanted: {row['wanted']:.1f})" if "wanted" in row else ""
-            cells.append(f"**{ratio['median']:.2f}** [{ratio['lowest']:.2f}, {ratio['highest']:.2f}]{wanted}")
+            cells.append(shown(ratio) + wanted)
         rows.append(cells)
     head = [
         "",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Name = TypeVar("Name", bound=Hashable)
 Work = Callable[[int], float]  # number of the round -> what it took, or how much of it was done in a second
@@ -24,7 +25,7 @@ def interleaved(contenders: Mapping[Name, Work], rounds: int) -> dict[Name, list
     return found
 
 
-def ratio(over: list[float], under: list[float]) -> dict[str, float]:
+def ratio(over: ArrayLike, under: ArrayLike) -> dict[str, float]:
     """`over` / `under`, round by round: median, lowest, highest."""
     ratios = np.array(over) / np.array(under)
     return {

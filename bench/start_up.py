@@ -12,17 +12,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench import light
-from bench.pipelines import Pipeline
+from bench.pipelines import add_checkpoint, same_model
 from bench.report import table
 from bench.rounds import interleaved, median, ratio, shown
-from emodef.predictor.model_file import TOKENIZER, ModelInfo
 
 TEXT = "Thank you so much, you saved my whole week!"
 NOTHING, OURS, PIPELINE = "python -c pass", 'emodef predict "…"', "script with transformers.pipeline"
@@ -55,16 +53,6 @@ def command(model: Path | None) -> list[str]:
     script = shutil.which("emodef", path=str(Path(sys.executable).parent))
     start = [script] if script else [sys.executable, "-m", "emodef"]
     return [*start, "predict", *(["--model", str(model)] if model else []), TEXT]
-
-
-def seconds(command: Sequence[str], number: int = 0) -> float:
-    """How long a process takes from start to end. Raises RuntimeError for one that fails."""
-    start = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    taken = time.perf_counter() - start
-    if done.returncode:
-        raise RuntimeError(f"{command[0]} failed: {done.stderr.strip()[-2000:]}")
-    return taken
 
 
 def stages(model: Path | None, rounds: int) -> dict[str, float]:
@@ -101,21 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = light.parser("start_up", __doc__)
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        help="the same model as transformers has it (default: the one in models/, else random weights)",
-    )
+    add_checkpoint(parser)
     options = parser.parse_args(given)
     run = light.Run("start_up", given, options)
-    folder, rounds = light.light_folder(options), 2 if options.quick else ROUNDS
-    same = Pipeline(
-        "bert",
-        folder / TOKENIZER,
-        len(ModelInfo.read(folder).label_set),
-        None if options.quick else light.checkpoint(options),
-        tiny=options.quick,
-    )
+    same, rounds = same_model(light.light_folder(options), options), 2 if options.quick else ROUNDS
     with tempfile.TemporaryDirectory() as made:
         same.save(Path(made) / "model")
         script = Path(made) / "script.py"
@@ -126,8 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             PIPELINE: [sys.executable, str(script), str(Path(made) / "model"), TEXT],
         }
         for each in commands.values():  # bring the files into memory
-            seconds(each)
-        taken = interleaved({name: partial(seconds, each) for name, each in commands.items()}, rounds)
+            light.seconds(each)
+        taken = interleaved({name: partial(light.seconds, each) for name, each in commands.items()}, rounds)
     found = {
         "seconds": {name: round(median(values), 4) for name, values in taken.items()},
         "rounds": {name: [round(value, 4) for value in values] for name, values in taken.items()},

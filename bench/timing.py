@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.rounds import ratio
 from bench.steps import Knobs, Trainer
 from emodef.train.batches import Step, StepBatches, TokenCount
 
@@ -156,9 +157,7 @@ def side_by_side(
         if epoch_real and side.name in epoch_real:
             row["real_tokens_epoch"] = round(epoch_real[side.name], 4)
         if side is not sides[0]:
-            ratios = base / rates
-            row["ratio"] = {"median": round(float(np.median(ratios)), 3), "lowest": round(float(ratios.min()), 3),
-                            "highest": round(float(ratios.max()), 3), "rounds": ratios.round(3).tolist()}  # fmt: skip
+            row["ratio"] = {**ratio(base, rates), "rounds": (base / rates).round(3).tolist()}
             if wanted and side.name in wanted:
                 row["wanted"] = wanted[side.name]
         rows.append(row)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ from typing import Any
 
 import torch
 
-from bench.light import Run, parser
+from bench.light import Run, parser, seconds
 from bench.report import table
 from bench.rounds import interleaved, median, ratio, shown
 from emodef.train.performance import tuned_process
@@ -141,12 +140,7 @@ class Contenders:
         return self._process(SCRIPT, self.place / "accuracy.txt")
 
     def _process(self, code: str, out: Path) -> float:
-        start = time.perf_counter()
-        command = [sys.executable, "-c", code, str(self.order), str(out), str(self.threads)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"a run failed: {done.stderr.strip()[-2000:]}")
-        return time.perf_counter() - start
+        return seconds([sys.executable, "-c", code, str(self.order), str(out), str(self.threads)])
 
 
 def page(found: Mapping[str, Any]) -> list[str]:

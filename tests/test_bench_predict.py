@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from tests.tiny_light import build_tiny_light
-from tests.tiny_models import TEXTS, tiny_model
 
 from emodef import Predictor
 from emodef.corpora import Corpus
@@ -21,6 +19,8 @@ from emodef.predictor.model_file import Encoding
 from emodef.train.onnx_graph import export_graph
 from emodef.train.onnx_passes import biases_in_products
 from emodef.train.quantization import quantize
+from tiny_light import build_tiny_light
+from tiny_models import TEXTS, tiny_model
 
 ROOT = Path(__file__).parent.parent
 LONG = [*(text for text in TEXTS if text), "I am afraid of the old kettle " * 5]
@@ -238,7 +238,8 @@ def test_contenders_answer(tiny_light: Path) -> None:
 
 
 def test_start_up_is_timed(tiny_light: Path) -> None:
-    from bench.start_up import command, page, seconds, stages
+    from bench.light import seconds
+    from bench.start_up import command, page, stages
 
     assert seconds(command(tiny_light)) > seconds([sys.executable, "-c", "pass"]) > 0
     with pytest.raises(RuntimeError, match="failed"):
