@@ -14,6 +14,7 @@ from emodef.probes.tables import (
     corpus_table,
     domain_table,
     language_table,
+    percent,
 )
 from emodef.reporting import Column, Table, format_cell, render
 
@@ -59,17 +60,17 @@ def _people(of: dict[str, list[Contrast]]) -> list[str]:
     gender, origin = of["names by gender"], of["names by origin"]
     alike = gender[0].changed_alike
     text = (
-        f"Exchanging one given name for another of the same gender and origin changes the decided labels in {_percent(alike)} of "
-        f"sentences; a {gender[0].first} for a {gender[0].second} name in {_percent(gender[0].changed.value)}; a name of one origin for "
+        f"Exchanging one given name for another of the same gender and origin changes the decided labels in {percent(alike)} of "
+        f"sentences; a {gender[0].first} for a {gender[0].second} name in {percent(gender[0].changed.value)}; a name of one origin for "
         f"one of another in {_span(_values(origin))}."
     )
     pronouns = of["pronouns"]
-    said = ", ".join(f"*{each.first}* {_percent(each.changed.value)}" for each in pronouns)
+    said = ", ".join(f"*{each.first}* {percent(each.changed.value)}" for each in pronouns)
     text += f" In place of *{pronouns[0].second}*, other pronouns change them in: {said}."
     for each in of["placeholders"]:
         text += (
-            f" The corpus's {each.first} in place of {each.second} changes them in {_percent(each.changed.value)} "
-            f"(by another of these: {_percent(each.changed_alike)})."
+            f" The corpus's {each.first} in place of {each.second} changes them in {percent(each.changed.value)} "
+            f"(by another of these: {percent(each.changed_alike)})."
         )
     everyone = [*gender, *origin, *pronouns, *of["placeholders"]]
     text += " " + _clear_sentence(everyone)
@@ -79,11 +80,11 @@ def _people(of: dict[str, list[Contrast]]) -> list[str]:
 def _identity(contrasts: Sequence[Contrast]) -> list[str]:
     ranked = sorted(contrasts, key=lambda each: -each.changed.value)
     more = [each for each in ranked if _low(each.changed) > each.changed_alike]
-    terms = ", ".join(f"{each.first} ({_percent(each.changed.value)})" for each in more)
+    terms = ", ".join(f"{each.first} ({percent(each.changed.value)})" for each in more)
     kinds = len({each.probe for each in contrasts})
     text = (
         f'"My ... neighbor" with {len(contrasts)} terms of {kinds} kinds, against neutral modifiers. Exchanging one of these for another '
-        f"changes the decided labels in {_percent(contrasts[0].changed_alike)} of sentences. Terms whose whole interval lies above that: "
+        f"changes the decided labels in {percent(contrasts[0].changed_alike)} of sentences. Terms whose whole interval lies above that: "
         f"{terms or 'none'}. {_clear_sentence(ranked)}"
     )
     table = contrast_table("", [_titled(each) for each in ranked[:SHOWN]])
@@ -95,7 +96,7 @@ def _languages(report: ProbeReport) -> list[str]:
     english, *others = report.languages
     text = (
         f"The model reads English. Of {english.sentences} plain sentences, one for each label, it finds the label in "
-        f"{_percent(english.found.value)}; of the same in {len(others)} other languages in {_span([each.found.value for each in others])}, "
+        f"{percent(english.found.value)}; of the same in {len(others)} other languages in {_span([each.found.value for each in others])}, "
         f"and it calls {_span([each.neutral.value for each in others])} of them neutral, without a warning."
     )
     return [text, _block(language_table(report))]
@@ -103,7 +104,7 @@ def _languages(report: ProbeReport) -> list[str]:
 
 def _domains(report: ProbeReport) -> list[str]:
     calm = [each for each in report.domains if each.expected == "few"]
-    said = ", ".join(f"{each.domain} {_percent(each.emotion.value)}" for each in calm)
+    said = ", ".join(f"{each.domain} {percent(each.emotion.value)}" for each in calm)
     text = f"How often it says an emotion of texts in which a reader would hardly find one: {said}. Twenty texts a kind."
     return [text, _block(domain_table(report))]
 
@@ -132,12 +133,8 @@ def _low(estimate: Estimate) -> float:
     return estimate.value if estimate.low is None else estimate.low
 
 
-def _percent(value: float) -> str:
-    return format_cell(value, Column("", "percent", 0)) + "%"
-
-
 def _span(values: Sequence[float]) -> str:
-    ends = [_percent(min(values)), _percent(max(values))]
+    ends = [percent(min(values)), percent(max(values))]
     return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
 
 

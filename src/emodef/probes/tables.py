@@ -28,7 +28,7 @@ def probe_tables(report: ProbeReport) -> list[Table]:
     return tables
 
 
-def contrast_table(title: str, contrasts: Sequence[Contrast], notes: Iterable[str] = ()) -> Table:
+def contrast_table(title: str, contrasts: Sequence[Contrast]) -> Table:
     """Contrasts: the label that moves most, whether that is clear, and how many decisions change."""
     columns = [
         Column("words"),
@@ -53,7 +53,7 @@ def contrast_table(title: str, contrasts: Sequence[Contrast], notes: Iterable[st
         )
         for each in contrasts
     ]
-    return _table(title, columns, rows, notes)
+    return _table(title, columns, rows)
 
 
 def clear_shifts(contrast: Contrast) -> str:
@@ -83,10 +83,10 @@ def change_table(report: ProbeReport) -> Table:
     if len({(each.moved, each.changed, each.likeliest) for each in emoji}) == 1:
         notes.append("Every emoji does exactly the same: the model cannot tell them apart.")
     if (negation := report.negation) is not None:
-        lost = f"{_percent(negation.found.value)} before, {_percent(negation.kept.value)} after"
+        lost = f"{percent(negation.found.value)} before, {percent(negation.kept.value)} after"
         notes.append(
             f"Negated ({negation.pairs} pairs of sentences): the label of the plain sentence is decided in {lost}; its mean "
-            f"probability falls from {_percent(negation.said.value)} to {_percent(negation.denied.value)}."
+            f"probability falls from {percent(negation.said.value)} to {percent(negation.denied.value)}."
         )
     return _table("Small changes to the sentences", columns, rows, notes)
 
@@ -147,7 +147,7 @@ def corpus_table(report: ProbeReport) -> Table:
     for each in report.corpora:
         label, worst = min(each.f1, key=lambda pair: pair[1].value)
         name = f"{each.corpus} {each.split}"
-        lowest = f"{label} {_percent(worst.value)}"
+        lowest = f"{label} {percent(worst.value)}"
         rows.append((name, each.texts, each.labels, each.accuracy, each.commonest, each.macro_f1, lowest))
     note = "the likeliest label, read as one of the corpus's by a mapping written by hand; nothing was trained on them"
     return _table("Other corpora", columns, rows, [note])
@@ -157,5 +157,6 @@ def _table(title: str, columns: Sequence[Column], rows: Rows, notes: Iterable[st
     return Table(title, tuple(columns), tuple(rows), tuple(notes))
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
+    """A share in whole percent, for sentences."""
     return format_cell(value, Column("", "percent", 0)) + "%"
