@@ -9,7 +9,7 @@
 | area under the ROC curve of the definition score, pairs of dev              | 0.005, or more (below)              |
 | a text alone against the same beside others, long ones too                  | 1e-3                                |
 
-Tuning draws resamples, and other draws alone move micro-F1 by 0.1 points and more: so the tuned F1 is the mean over a few draws. F1 of
+Tuning draws resamples, and other draws alone move F1: so the tuned F1 is the mean over a few draws. F1 of
 both files at one and the same thresholds, the float32 file's, is held to the same limits; at the fixed threshold it is only reported.
 A small dev split moves by more than these from a text or two: where it is more, the limit of F1 is what two correct decisions turned
 wrong explain (those that cost most), and that of the area two ranks. With fewer than 1,000 texts it is what twice the square root of

@@ -66,7 +66,7 @@ def tuned_process() -> Iterator[None]:
 def quick_linear(model: nn.Module) -> Iterator[None]:
     """Have oneDNN multiply in `model`'s linear layers, in fp32 on the CPU and without gradients, while the block runs.
 
-    torch leaves fp32 to MKL, which on AMD processors is half as fast; the results are as exact, and differ in their last digits.
+    torch leaves fp32 to MKL, which is slower on AMD processors; the results are as exact, and differ in their last digits.
     """
     multiply = (
         getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None

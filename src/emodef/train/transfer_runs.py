@@ -31,7 +31,7 @@ from emodef.train.transfer_settings import TransferSettings
 from emodef.train.transfer_starts import Start
 from emodef.transfers import Rows
 
-POOL = 4  # batches sorted by length together: a fresh mix of few texts every epoch, four tokens in five real
+POOL = 4  # batches sorted by length together: a fresh mix of few texts every epoch, and little padding
 TOKEN_BUDGET = 4096  # of a batch in evaluation, as `TrainedModel.predict_proba` has it
 _STREAM = 7  # of the batches' random numbers
 _LARGEST_PAD = 1000  # ids up to the padding's are kept as they are; beyond this the whole vocabulary is
