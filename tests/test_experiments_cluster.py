@@ -7,10 +7,8 @@ import os
 import secrets
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +16,8 @@ pytest.importorskip("ray")
 
 from emodef.errors import MissingExtraError, SettingsError
 from emodef.experiments.cluster import ray_processes
-from emodef.experiments.supervisor import FAILED, FINISHED, STOPPED, WAITING, Job, Supervisor
+from emodef.experiments.supervisor import FAILED, FINISHED, STOPPED, WAITING, Supervisor
+from tiny_experiments import is_alive, job, until
 
 HERE = str(Path(__file__).parent)
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs signals between processes")
@@ -30,24 +29,6 @@ def _own_token(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")]))
     return
-
-
-def job(folder: Path, name: str, steps: int, **order: Any) -> Job:
-    return Job(name, folder / name, {"steps": steps, "pause": 0.01, **order}, steps)
-
-
-def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def in_a_process_of_its_own(scenario: str, folder: Path) -> subprocess.Popen[bytes]:

@@ -9,19 +9,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emodef.experiments.supervisor import FAILED, FINISHED, STOPPED, WAITING, Job, LogTail, Supervisor
+from tiny_experiments import is_alive, job, until
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs signals between processes")
-
-
-def job(folder: Path, name: str, steps: int = 4, **order: Any) -> Job:
-    return Job(name, folder / name, {"steps": steps, "pause": 0.01, **order}, steps)
 
 
 def supervise(jobs: list[Job], at_once: int = 2, **options: Any) -> Supervisor:
@@ -33,21 +29,6 @@ def supervise(jobs: list[Job], at_once: int = 2, **options: Any) -> Supervisor:
     )
     made.run()
     return made
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-
-
-def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_jobs_run_side_by_side_and_failures_stay_their_own(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""Finished runs of an experiment as training leaves them, made without training."""
+"""Experiments without training: finished runs as training leaves them, and jobs whose process is `tiny_worker`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from emodef.corpora import Corpus
 from emodef.experiments.results import RunSpec
+from emodef.experiments.supervisor import Job
 
 Splits = dict[str, Corpus]
 HARDWARE = {"cpu": "a processor", "cores": 4, "threads": 2}
@@ -65,3 +67,22 @@ def put_run(
     ids = {f"{split}_ids": np.array(part.ids) for split, part in (corpus or {}).items() if split != "train"}
     np.savez_compressed(folder / "probabilities.npz", **ids)
     return folder
+
+
+def job(folder: Path, name: str, steps: int = 4, **order: Any) -> Job:
+    """For `tiny_worker`."""
+    return Job(name, folder / name, {"steps": steps, "pause": 0.01, **order}, steps)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
