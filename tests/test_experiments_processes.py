@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from emodef.experiments.processes import environments
 from emodef.experiments.supervisor import FAILED, FINISHED, STOPPED, WAITING, Job, LogTail, Supervisor
 from tiny_experiments import is_alive, job, until
 
@@ -151,3 +152,22 @@ def test_supervising_needs_no_thread_of_its_own(tmp_path: Path) -> None:
     thread.start()
     thread.join(30)
     assert jobs[0].state == FINISHED
+
+
+@pytest.mark.parametrize(
+    ("seen", "gpus", "expected"),
+    [
+        ("", 0, [None, None, None]),
+        ("", 1, [None, None, None]),
+        ("", 2, ["0", "1", "0"]),
+        ("5, GPU-ab", 2, ["5", "GPU-ab", "5"]),
+        ("5,7", 0, [None, None, None]),
+    ],
+)
+def test_processes_take_turns_on_the_gpus_that_are_seen(
+    monkeypatch: pytest.MonkeyPatch, seen: str, gpus: int, expected: list[str | None]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+    of = environments(3, gpus)
+    assert [of(slot).get("CUDA_VISIBLE_DEVICES") for slot in range(3)] == expected
+    assert of(0)["OMP_NUM_THREADS"] == "3"
