@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,24 +45,33 @@ def load(options: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def about(command: str, arguments: list[str], options: argparse.Namespace, settings: Any) -> dict[str, Any]:
-    """Command, machine, versions and commit. The load is that before measuring: the machine should have been idle."""
+    """What `circumstances` says, and the settings. The load is that before measuring: the machine should have been idle."""
+    shown = {
+        key: without_paths([value])[0] if isinstance(value := getattr(settings, key), str) else value
+        for key in SHOWN
+    }
+    return {
+        **circumstances(command, arguments, quick=options.quick, load=load_now(quick=options.quick)),
+        "settings": shown,
+    }
+
+
+def circumstances(
+    command: str, arguments: Sequence[str], *, quick: bool, load: float | None
+) -> dict[str, Any]:
+    """Command, date, commit, machine, load and versions, as every result has them."""
     from torch import device
 
     from emodef.train.versions import code_version, hardware, versions
 
-    load_before = load_now(quick=options.quick)
     return {
         "command": shlex.join(["python", "-m", f"bench.{command}", *without_paths(arguments)]),
-        "quick": options.quick,
+        "quick": quick,
         "date": datetime.now(UTC).date().isoformat(),
         "commit": code_version(),
         "hardware": hardware(device("cpu")),
-        "load_before": load_before,
+        "load_before": load,
         "versions": versions(),
-        "settings": {
-            key: without_paths([value])[0] if isinstance(value := getattr(settings, key), str) else value
-            for key in SHOWN
-        },
     }
 
 
@@ -79,6 +89,6 @@ def save(folder: Path, name: str, result: dict[str, Any]) -> None:
     print(f"wrote {folder / name}.json and {write_report(folder)}")
 
 
-def without_paths(arguments: list[str]) -> list[str]:
+def without_paths(arguments: Sequence[str]) -> list[str]:
     """Where the measuring machine keeps its folders says nothing to anyone else: absolute paths are cut to their last part."""
     return [f"…/{Path(word).name}" if Path(word).is_absolute() else word for word in arguments]

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.common import RESULTS, load_now, without_paths
+from bench.common import RESULTS, circumstances, load_now
 from emodef.atomic import write_text
 
 ROOT = Path(__file__).parent.parent
@@ -91,27 +89,14 @@ class Run:
     def __init__(self, command: str, arguments: Sequence[str], options: argparse.Namespace) -> None:
         self.command, self.arguments, self.options = command, list(arguments), options
         self.load = load_now(quick=options.quick)
-        self.date = datetime.now(UTC).date().isoformat()
 
     def about(self) -> dict[str, Any]:
         """Command, machine, versions, commit and load."""
-        import torch
-
-        from emodef.train.versions import code_version, hardware, versions
-
-        found = versions()
+        found = circumstances(self.command, self.arguments, quick=self.options.quick, load=self.load)
         for name in PACKAGES:
             with suppress(PackageNotFoundError):
-                found[name] = version(name)
-        return {
-            "command": shlex.join(["python", "-m", f"bench.{self.command}", *without_paths(self.arguments)]),
-            "quick": self.options.quick,
-            "date": self.date,
-            "commit": code_version(),
-            "hardware": hardware(torch.device("cpu")),
-            "load_before": self.load,
-            "versions": found,
-        }
+                found["versions"][name] = version(name)
+        return found
 
     def save(self, result: dict[str, Any], page: Sequence[str]) -> None:
         """Write the figures as JSON and as a page of Markdown, named after the command."""
