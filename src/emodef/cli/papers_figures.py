@@ -78,7 +78,6 @@ class _Answers:
 def _answers(wanted: Wanted) -> _Answers:
     """The run that is named, else the one Table V is of: the first seed of the setup best on dev."""
     from emodef.paper.cells import NOT_RUN
-    from emodef.paper.statistics import WORDS
 
     if wanted.run is not None:
         return _of_run(wanted.run, wanted.policy, wanted.data_dir)
@@ -95,7 +94,7 @@ def _answers(wanted: Wanted) -> _Answers:
         found.run.probabilities("test", scores),
         study.need()["test"],
         study.thresholds(found.run, scores, wanted.policy),
-        f"{found.group.title}, seed {found.run.seed}; {found.block.title}; {WORDS[wanted.policy]}",
+        found.about,
     )
 
 
@@ -186,23 +185,17 @@ FIGURES: dict[str, Callable[[Wanted], Iterator[Drawing]]] = {
 
 def _example(wanted: Wanted) -> Corpus:
     """One text with its labels: the one that is given, else the paper's, or the sample corpus's first where GoEmotions is not at hand."""
-    from emodef.corpora import Corpus, load_corpus
+    from emodef.corpora import Corpus
     from emodef.labels import LabelSet
     from emodef.paper.known import KNOWN
-    from emodef.paper.table1 import SAMPLE, find_examples
+    from emodef.paper.table1 import corpus_or_sample, find_examples
 
-    name = str(KNOWN.settings["corpus"])
     if wanted.text is not None:
         if not wanted.labels:
             raise SettingsError("--text needs the labels that the text has; give each with --label")
-        labels = LabelSet.load(name)
+        labels = LabelSet.load(str(KNOWN.settings["corpus"]))
         return Corpus(
             "your own", "example", [wanted.text], labels.multi_hot([list(wanted.labels)]), labels, ["1"]
         )
-    try:
-        splits = load_corpus(name, data_dir=wanted.data_dir)
-    except DataError as error:
-        if not SAMPLE.is_dir():
-            raise DataError(f"{error}; or give a text with --text and its labels with --label") from None
-        splits = load_corpus(SAMPLE, label_set=name)
+    splits = corpus_or_sample(wanted.data_dir, "give a text with --text and its labels with --label")
     return find_examples(splits, (KNOWN.figure1,)) or next(iter(splits.values())).take([0])

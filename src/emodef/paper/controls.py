@@ -17,7 +17,7 @@ from emodef.paper.cells import (
 )
 from emodef.paper.known import KNOWN
 from emodef.paper.statistics import POLICIES, Study, mean_of
-from emodef.paper.study import BASELINE, Block, Group, row_title
+from emodef.paper.study import Block, Group, row_title
 from emodef.reporting import Cell, Column, Table
 
 _FEWER = "at their primary steps"
@@ -28,11 +28,8 @@ def controls(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
     """For each encoder with runs (the paper's own always): the setups with auxiliary steps, and the emotion task alone with as many steps
     in all, and with as many primary ones."""
     parts: Parts = {}
-    for block in study.blocks:
-        if block.name == BASELINE:
-            continue
-        own = [KNOWN.baseline["backbone"]] if block.paper else []
-        for backbone in dict.fromkeys([*own, *block.backbones]):
+    for block in study.tabled:
+        for backbone in block.wanted_backbones:
             rows = control_rows(block, backbone)
             start = f"{block.name}-{backbone}".lower()
             for policy in shown(block, policies):

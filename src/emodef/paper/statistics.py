@@ -22,7 +22,7 @@ from emodef.errors import DataError
 from emodef.metrics import Bools, Floats, Measurement, Measures, decide
 from emodef.paper.known import KNOWN
 from emodef.paper.results import SPLITS, Run
-from emodef.paper.study import Block, Group, blocks, group_runs
+from emodef.paper.study import BASELINE, Block, Group, blocks, group_runs
 from emodef.thresholds import tune_thresholds
 
 RESAMPLES = 10_000
@@ -115,9 +115,15 @@ class Study:
         self._scored: dict[tuple[object, ...], Scored | None] = {}
         self._thresholds: dict[tuple[str, str], Floats] = {}
 
-    def block(self, name: str) -> Block | None:
-        """A block by name; None where nothing was run for it."""
-        return next((block for block in self.blocks if block.name == name), None)
+    @property
+    def tabled(self) -> tuple[Block, ...]:
+        """The blocks with tables of their own: all but the paper's baseline, a row among its settings'."""
+        return tuple(block for block in self.blocks if block.name != BASELINE)
+
+    @property
+    def baseline(self) -> Group | None:
+        """The paper's baseline; None where it was not run."""
+        return next((block.groups[0] for block in self.blocks if block.name == BASELINE), None)
 
     @cached_property
     def unseen(self) -> Bools:

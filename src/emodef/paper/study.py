@@ -87,6 +87,12 @@ class Block:
         held = dict.fromkeys(group.backbone for group in self.groups)
         return sorted(held, key=lambda title: known.index(title) if title in known else len(known))
 
+    @property
+    def wanted_backbones(self) -> list[str]:
+        """Those, and with the paper's settings first the paper's own encoder, run or not."""
+        own = [KNOWN.baseline["backbone"]] if self.paper else []
+        return list(dict.fromkeys([*own, *self.backbones]))
+
     def find(
         self,
         backbone: str,

@@ -17,7 +17,7 @@ from emodef.paper.known import KNOWN
 from emodef.reporting import Cell, Column, Table
 
 SAMPLE = Path("examples") / "sample"  # of a checkout
-PAIR = {1: "IsDefinition", 0: "IsNotDefinition"}
+PAIR = {True: "IsDefinition", False: "IsNotDefinition"}
 
 
 def table1(
@@ -51,11 +51,24 @@ def pairs_table(corpus: Corpus, seed: int, title: str, notes: tuple[str, ...]) -
     rows: list[tuple[Cell, ...]] = []
     for i in np.argsort(made.text, kind="stable"):
         label = int(made.label[i])
-        kind = PAIR[int(made.is_definition[i])]
+        kind = PAIR[bool(made.is_definition[i])]
         rows.append((corpus.texts[made.text[i]], labels.names[label], labels.definitions[label], kind))
     columns = (Column("text"), Column("definition of"), Column("definition"), Column("pair"))
     drawn = "a text with several labels is an instance for each; other definitions are drawn anew every epoch"
     return Table(title, columns, tuple(rows), (*notes, drawn))
+
+
+def corpus_or_sample(
+    data_dir: str | os.PathLike[str] | None, remedy: str, sample: str | os.PathLike[str] = SAMPLE
+) -> dict[str, Corpus]:
+    """The paper's corpus, else the sample corpus, by split. Raises DataError, `remedy` in it, where neither is there."""
+    name = str(KNOWN.settings["corpus"])
+    try:
+        return load_corpus(name, data_dir=data_dir)
+    except DataError as error:
+        if not Path(sample).is_dir():
+            raise DataError(f"{error}; or {remedy}") from None
+        return load_corpus(sample, label_set=name)
 
 
 def find_examples(splits: Mapping[str, Corpus], ids: tuple[str, ...]) -> Corpus | None:
@@ -91,13 +104,7 @@ def _examples(
     data_dir: str | os.PathLike[str] | None, sample: str | os.PathLike[str], seed: int
 ) -> tuple[Corpus, Corpus, tuple[str, ...]]:
     """(examples of Table I, the one of Figure 1, notes)."""
-    name = str(KNOWN.settings["corpus"])
-    try:
-        splits = load_corpus(name, data_dir=data_dir)
-    except DataError as error:
-        if not Path(sample).is_dir():
-            raise DataError(f"{error}; or run this in a checkout, which has {SAMPLE.as_posix()}") from None
-        splits = load_corpus(sample, label_set=name)
+    splits = corpus_or_sample(data_dir, f"run this in a checkout, which has {SAMPLE.as_posix()}", sample)
     about = (*credit(splits["train"].name),)
     examples, figure = find_examples(splits, KNOWN.table1), find_examples(splits, (KNOWN.figure1,))
     if examples is not None and figure is not None:

@@ -19,7 +19,7 @@ from emodef.paper.cells import (
 )
 from emodef.paper.known import KNOWN
 from emodef.paper.statistics import POLICIES, WORDS, Study
-from emodef.paper.study import BASELINE, Block, Group, row_title
+from emodef.paper.study import Block, Group, row_title
 from emodef.reporting import Cell, Column, Table
 
 Row = tuple[str, Group | None]  # title -> what was run
@@ -31,9 +31,7 @@ def table2(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
     """The paper's settings, with the paper's figures; every other recipe apart; what each setup gains; and the figures without the test
     texts that occur in train too."""
     parts: Parts = {}
-    for block in study.blocks:
-        if block.name == BASELINE:
-            continue
+    for block in study.tabled:
         rows = table2_rows(study, block)
         for policy in shown(block, policies):
             parts[f"{block.name}-{policy}"] = _scores(study, block, rows, policy)
@@ -57,8 +55,7 @@ def table2_rows(study: Study, block: Block) -> list[Row]:
     defined += [title for title in held if title not in defined]
     rows: list[Row] = []
     if block.paper:
-        baseline = study.block(BASELINE)
-        rows.append((KNOWN.baseline["row"], baseline.groups[0] if baseline else None))
+        rows.append((KNOWN.baseline["row"], study.baseline))
     rows += [(title, block.find(title, "none")) for title in plain]
     for title in defined:
         for setup in KNOWN.setups[1:]:

@@ -21,7 +21,7 @@ from emodef.paper.cells import (
 )
 from emodef.paper.known import KNOWN, Setup
 from emodef.paper.statistics import POLICIES, Study
-from emodef.paper.study import BASELINE, Block, Group, row_title
+from emodef.paper.study import Block, Group, row_title
 from emodef.reporting import Cell, Column, Table
 
 
@@ -70,7 +70,7 @@ def sweep(block: Block, backbone: str) -> list[Point]:
 def table3(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
     """The sweep with the paper's settings, run or not; with another recipe where it has more than one p."""
     parts: Parts = {}
-    for block in study.blocks:
+    for block in study.tabled:
         for backbone in _swept(block):
             points = sweep(block, backbone)
             start = f"{block.name}-{backbone}".lower()
@@ -85,8 +85,6 @@ def table3(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
 
 def _swept(block: Block) -> list[str]:
     """The encoders with a sweep: in the paper's block the paper's own, always."""
-    if block.name == BASELINE:
-        return []
     found = [KNOWN.baseline["backbone"]] if block.paper else []
     for backbone in block.backbones:
         held = [

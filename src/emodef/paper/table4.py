@@ -12,7 +12,7 @@ from emodef.labels import LabelSet
 from emodef.paper.cells import NOT_RUN, Parts, fraction, heading, notes, number_of, shown
 from emodef.paper.known import KNOWN
 from emodef.paper.statistics import POLICIES, Study
-from emodef.paper.study import BASELINE, Block, Group, row_title
+from emodef.paper.study import Block, Group, row_title
 from emodef.paper.table2 import other_heads
 from emodef.reporting import Cell, Column, Table
 from emodef.reporting.tables import FEW_EXAMPLES, MARK
@@ -26,11 +26,8 @@ def table4(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
     Beside it, what they gain over the encoder alone, label by label.
     """
     parts: Parts = {}
-    for block in study.blocks:
-        if block.name == BASELINE:
-            continue
-        own = [KNOWN.baseline["backbone"]] if block.paper else []
-        for backbone in dict.fromkeys([*own, *block.backbones]):
+    for block in study.tabled:
+        for backbone in block.wanted_backbones:
             start = f"{block.name}-{backbone}".lower()
             for policy in shown(block, policies):
                 parts[f"{start}-{policy}"] = _table(study, block, backbone, policy)
@@ -44,8 +41,7 @@ def columns_of(study: Study, block: Block, backbone: str) -> list[tuple[str, Gro
     """The setups of one encoder as columns, in the paper's order, ours last; a run's other head after its own."""
     found: list[tuple[str, Group | None]] = []
     if block.paper and backbone == KNOWN.baseline["backbone"]:
-        baseline = study.block(BASELINE)
-        found.append(("Baseline", baseline.groups[0] if baseline else None))
+        found.append(("Baseline", study.baseline))
     for setup in KNOWN.setups:
         group = block.find(backbone, setup.name)
         found += [(row_title(backbone, setup), group), *other_heads(group)]

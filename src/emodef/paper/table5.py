@@ -13,7 +13,7 @@ from emodef.paper.cells import Parts
 from emodef.paper.known import KNOWN
 from emodef.paper.results import Run
 from emodef.paper.statistics import POLICIES, WORDS, Study
-from emodef.paper.study import BASELINE, Block, Group
+from emodef.paper.study import Block, Group
 from emodef.paper.table1 import credit
 from emodef.paper.table2 import table2_rows
 from emodef.reporting import Cell, Column, Table, disagreement_table, pairs_table
@@ -29,13 +29,17 @@ class Errors:
     policy: str
     analysis: ErrorAnalysis
 
+    @property
+    def about(self) -> str:
+        """Whose disagreements these are, in words."""
+        return f"{self.group.title}, seed {self.run.seed}; {self.block.title}; {WORDS[self.policy]}"
+
 
 def chosen(study: Study, policy: str = "fixed") -> tuple[Block, Group] | None:
     """The setup best on dev: with the paper's settings where any was run with them, else with the recipe that has the most rows."""
     held = [
         (block, [group for _, group in table2_rows(study, block) if group is not None])
-        for block in study.blocks
-        if block.name != BASELINE
+        for block in study.tabled
     ]
     held = [(block, groups) for block, groups in held if groups]
     if not held:
@@ -86,9 +90,8 @@ def table5(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
                 "Table V: disagreements with the annotators", (Column("text"),), (), (why,)
             )
         }
-    what = f"{found.group.title}, seed {found.run.seed}; {found.block.title}; {WORDS[policy]}"
     note = "the setup best on dev, its first seed" if len(study.groups) > 1 else "the only setup run"
-    about = (f"{what} ({note})", *credit(study.corpus_name))
+    about = (f"{found.about} ({note})", *credit(study.corpus_name))
     shown = disagreement_table(found.analysis)
     counted = pairs_table(found.analysis)
     reading = "confidence: the wrong label's probability less the missed label's; many such predictions are another reading of the text"
@@ -123,5 +126,6 @@ def _printed(study: Study, found: Errors) -> Table | None:
         for i, (row, theirs) in enumerate(zip(chosen_rows, KNOWN.table5.values(), strict=True))
     ]
     columns = (Column("text"), Column("label(s)"), Column("paper: prediction(s)"), Column("prediction(s)"))
-    about = f"{found.group.title}, seed {found.run.seed}; {found.block.title}; {WORDS[found.policy]}"
-    return Table("Table V: the paper's texts", columns, tuple(rows), (about, *credit(study.corpus_name)))
+    return Table(
+        "Table V: the paper's texts", columns, tuple(rows), (found.about, *credit(study.corpus_name))
+    )

@@ -20,8 +20,8 @@ from emodef.paper.figures.canvas import (
     style,
     wrap,
 )
+from emodef.paper.table1 import PAIR
 
-IS, IS_NOT = "IsDefinition", "IsNotDefinition"
 _EDGE, _GAP, _APART = 8.0, 30.0, 14.0
 _OWN, _CARD, _PAD = 172.0, 190.0, 11.0
 _SIZE, _SMALL = 9.0, 7.5
@@ -110,7 +110,7 @@ def _card(text: str, pair: TextPair) -> list[_Section]:
     return [
         ("Text", wrap(text, room, _SIZE), INK),
         (f"Definition of {pair.label}", wrap(pair.definition, room, _SIZE), INK),
-        ("Label", [IS if pair.is_definition else IS_NOT], BLUE if pair.is_definition else VERMILION),
+        ("Label", [PAIR[pair.is_definition]], BLUE if pair.is_definition else VERMILION),
     ]
 
 
@@ -138,7 +138,7 @@ def _alt(found: Instance) -> str:
     pairs = [pair for row in found.pairs for pair in row if pair is not None]
     told = [f"A text, “{found.text}”, labelled {' and '.join(found.labels)}, becomes {len(pairs)} pairs"]
     for pair in pairs:
-        kind = IS if pair.is_definition else IS_NOT
+        kind = PAIR[pair.is_definition]
         told.append(f"with the definition of {pair.label}, “{pair.definition}”: {kind}")
     return "; ".join(told) + "."
 
