@@ -19,12 +19,13 @@ for _variable, _value in {
 
 import random
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from browsing import opening, running_browser
 from tiny_backbones import ARCHITECTURES, build_backbone
 
 if TYPE_CHECKING:
@@ -53,6 +54,20 @@ def put(tmp_path: Path) -> Callable[[Mapping[str, str | bytes]], Path]:
         return tmp_path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser; skips the test where there is none (see `browsing`)."""
+    with running_browser() as started:
+        yield started
+
+
+@pytest.fixture
+def open_file(browser: Any) -> Iterator[Callable[..., Any]]:
+    """`open_file(path, width=1280, **options)` -> the page; nothing may go wrong in it or be asked for."""
+    with opening(browser) as open_it:
+        yield open_it
 
 
 @pytest.fixture(scope="session")

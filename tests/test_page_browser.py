@@ -1,14 +1,8 @@
-"""The page in a real browser: it draws, answers to keys and clicks, runs nothing that is in a text, and asks for nothing.
-
-Needs Debian's chromium and playwright. Without them it is skipped, except where CI=true or EMODEF_REQUIRE_BROWSER=1.
-"""
+"""The page in a real browser: it draws, answers to keys and clicks, runs nothing that is in a text, and asks for nothing."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -16,37 +10,13 @@ from typing import Any
 
 import pytest
 
+from browsing import CONTRAST, Open
 from emodef.labels import LabelSet
 from emodef.reporting.page import Prediction, Summary, page_content, shipped_sets, write_page
 
 GOEMOTIONS = LabelSet.load("goemotions")
 HOSTILE = "<img src=x onerror=\"window.hit = 1\"><script>window.hit = 1</script></script> & 'so' \\u003cb>"
 DAYS = 70
-Open = Callable[..., Any]
-
-
-def browser_path() -> str | None:
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    required = os.environ.get("CI") == "true" or os.environ.get("EMODEF_REQUIRE_BROWSER") == "1"
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        if required:
-            pytest.fail("playwright is not installed: pip install playwright")
-        pytest.skip("playwright is not installed")
-    path = browser_path()
-    if path is None:
-        if required:
-            pytest.fail("no browser found: apt-get install chromium")
-        pytest.skip("no browser found")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
 
 
 def predictions() -> list[Prediction]:
@@ -78,31 +48,9 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def open_page(browser: Any, page_file: Path) -> Iterator[Open]:
-    """Open the page (or another file); at the end, nothing may have gone wrong in it or been asked for."""
-    contexts, faults, requests = [], [], []
-
-    def open_it(path: Path = page_file, width: int = 1280, **options: Any) -> Any:
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on(
-            "console",
-            lambda message: faults.append(message.text) if message.type in ("error", "warning") else None,
-        )
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(path.as_uri())
-        return page
-
-    yield open_it
-    hits = [page.evaluate("window.hit") for context in contexts for page in context.pages]
-    for context in contexts:
-        context.close()
-    assert not faults
-    assert all(url.startswith("file://") and url.endswith(".html") for url in requests), requests
-    assert len(requests) == len(contexts)
-    assert hits == [None] * len(hits)
+def open_page(open_file: Open, page_file: Path) -> Open:
+    """Open the page, or another file."""
+    return lambda path=page_file, **options: open_file(path, **options)
 
 
 def write(path: Path, rows: list[Prediction], **options: Any) -> Path:
@@ -304,41 +252,6 @@ def test_every_control_has_a_name(open_page: Open) -> None:
             .filter(id => !document.getElementById(id))"""
     )
     assert broken == []
-
-
-CONTRAST = """() => {
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const rgb = (colour, under) => {
-    if (under) { canvas.fillStyle = under; canvas.fillRect(0, 0, 1, 1); } else canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = colour;
-    canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const light = (colour) => colour.slice(0, 3).map((c) => c / 255)
-    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, c, k) => sum + c * [0.2126, 0.7152, 0.0722][k], 0);
-  const ground = (node) => {
-    for (let at = node; at; at = at.parentElement) {
-      const colour = getComputedStyle(at).backgroundColor;
-      if (rgb(colour)[3] > 250) return colour;
-    }
-    return "white";
-  };
-  const found = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const node = walker.currentNode.parentElement;
-    if (!walker.currentNode.textContent.trim() || !node.checkVisibility() || node.closest("script, noscript, .unseen, .skip")) continue;
-    const style = getComputedStyle(node);
-    const under = ground(node);
-    const colour = node.closest("svg") ? style.fill : style.color;
-    const [a, b] = [light(rgb(colour, under)), light(rgb(under))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    const name = `${node.tagName}.${node.className?.baseVal ?? node.className}`;
-    if (ratio < 4.5) found.push(`${ratio.toFixed(2)} ${name}: ${node.textContent.slice(0, 30)}`);
-  }
-  return [...new Set(found)];
-}"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
