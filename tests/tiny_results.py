@@ -121,6 +121,33 @@ def write_run(
     return folder
 
 
+def write_results(root: Path) -> Path:
+    """Runs of the paper's setups with two seeds each, and of other recipes, in `root`/results, their corpus in `root`/data."""
+    corpus = write_corpus(root / "data")
+    runs: dict[str, dict[str, Any]] = {
+        "none": {"skill": 0.25},
+        "cdp": {"setup": "cdp", "skill": 0.3, "steps": (6, 4)},
+        "match": {"setup": "match", "skill": 0.6},
+        "half": {"steps_as_p": 0.5, "steps": (6, 0)},
+        "longer": {"setup": "cdp", "budget": "primary", "steps": (10, 8)},
+        "p1": {"setup": "cdp", "p": 0.1, "skill": 0.1, "steps": (1, 9)},
+        "p1-longer": {"setup": "cdp", "p": 0.1, "budget": "primary", "steps": (10, 90)},
+    }
+    for name, given in runs.items():
+        for seed in (1, 2):
+            skill, (primary, auxiliary) = given.get("skill", 0.2), given.get("steps", (10, 0))
+            changed = {key: value for key, value in given.items() if key not in ("skill", "steps")}
+            steps = (primary + seed, auxiliary)
+            write_run(
+                root / "results" / f"{name}-{seed}", corpus, skill=skill, steps=steps, seed=seed, **changed
+            )
+    write_run(root / "results" / "baseline", corpus, epochs=4, keep="last")
+    write_run(root / "results" / "roberta", corpus, backbone="roberta-base")
+    write_run(root / "results" / "own", corpus, **MINILM, skill=0.3)
+    write_run(root / "results" / "own-mlm", corpus, **MINILM, setup="mlm")
+    return root
+
+
 def plain(text: str) -> str:
     """A text without case, blanks and punctuation."""
     return " ".join(re.findall(r"\w+", text.lower()))
