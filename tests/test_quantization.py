@@ -11,13 +11,13 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
-from tests.tiny_backbones import ARCHITECTURES
-from tests.tiny_models import TEXTS, tiny_model
 
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.onnx_graph import export_graph, graph_inputs, needs_segments, run_graph
 from emodef.train.onnx_passes import lean
 from emodef.train.quantization import Range, activation_ranges, plain_norms, quantize
+from tiny_backbones import ARCHITECTURES
+from tiny_models import TEXTS, tiny_model
 
 FED = [text for text in TEXTS if text]
 
