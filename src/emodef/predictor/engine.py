@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from emodef.encoding import Indices, Padded, budget_batches
 from emodef.predictor.windows import Windows
 
-TOKEN_BUDGET = (
-    256  # of a batch, padding included: what a core computes fastest (int8 and float32; 192 to 384 are near)
-)
+TOKEN_BUDGET = 256  # of a batch, padding included: near the fastest (bench/graph_choices.py)
 SHARES = 4  # batches that a little work is cut into, whatever the threads: so scores are the same to the bit
 LEAST_BUDGET = 64  # a smaller batch is not worth a thread of its own
 BLOCK_TEXTS = 4096
