@@ -71,17 +71,7 @@ class ModelInfo:
             raise DataError("label_set and encoding are needed, each an object")
         if self.scores not in SCORES:
             raise DataError(f"scores = {self.scores!r}; there are {', '.join(SCORES)}")
-        _check_probability("thresholds.fixed", self.thresholds.get("fixed"))
-        tuned = self.thresholds.get("tuned", {})
-        if not isinstance(tuned, Mapping):
-            raise DataError(f"thresholds.tuned is {tuned!r:.40}, not an object of lists")
-        for level, values in tuned.items():
-            if level != labels.name and level not in labels.coarse:
-                raise DataError(f"thresholds.tuned.{level}: the label set {labels.name!r} has no such level")
-            width = len(labels if level == labels.name else labels.coarse[level])
-            _check_list(f"thresholds.tuned.{level}", values, width)
-            for value in values:
-                _check_probability(f"thresholds.tuned.{level}", value)
+        check_thresholds(self.thresholds, labels)
         if self.calibration is not None:
             _check_list("calibration.slope", self.calibration.slope, len(labels))
             _check_list("calibration.intercept", self.calibration.intercept, len(labels))
@@ -158,6 +148,21 @@ class ModelInfo:
         """Write model.json into a light model's directory, atomically."""
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
         write_text(Path(folder) / INFO, text + "\n")
+
+
+def check_thresholds(thresholds: Mapping[str, Any], labels: LabelSet) -> None:
+    """Raise DataError unless `thresholds` has a "fixed" number, and under "tuned" one a label of the set or of a coarser level."""
+    _check_probability("thresholds.fixed", thresholds.get("fixed"))
+    tuned = thresholds.get("tuned", {})
+    if not isinstance(tuned, Mapping):
+        raise DataError(f"thresholds.tuned is {tuned!r:.40}, not an object of lists")
+    for level, values in tuned.items():
+        if level != labels.name and level not in labels.coarse:
+            raise DataError(f"thresholds.tuned.{level}: the label set {labels.name!r} has no such level")
+        width = len(labels if level == labels.name else labels.coarse[level])
+        _check_list(f"thresholds.tuned.{level}", values, width)
+        for value in values:
+            _check_probability(f"thresholds.tuned.{level}", value)
 
 
 def find(path: str | os.PathLike[str]) -> Path:
