@@ -18,7 +18,8 @@ from emodef import atomic
 from emodef.reporting.render import Column, Table, format_cell
 
 STYLES = ("page.css", "charts.css")
-SCRIPTS = ("core.js", "shares.js", "heat.js", "together.js", "timeline.js", "examples.js", "start.js")
+CHARTS = ("core.js", "shares.js", "heat.js", "together.js", "timeline.js", "examples.js", "whole.js")  # and charts.html, their places
+SCRIPTS = (*CHARTS, "start.js")
 
 
 def render_page(
@@ -41,6 +42,7 @@ def render_page(
         {"title": title, "facts": list(facts), "notes": list(notes), "made": made.strftime("%Y-%m-%dT%H:%M")},
         styles=asset(STYLES),
         script=asset(SCRIPTS),
+        charts=asset(["charts.html"]),
         table=_plain_table(content),
     )
 

@@ -1,5 +1,5 @@
 // What all charts share: the data, the state, making elements, writing numbers. Texts only ever become text nodes.
-const data = JSON.parse(document.getElementById("data").textContent);
+let data = JSON.parse(document.getElementById("data")?.textContent ?? "null"); // null where it comes later
 const state = { level: 0 };
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";

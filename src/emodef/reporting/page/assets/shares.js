@@ -30,6 +30,7 @@ function drawFigures() {
 function drawStrip() {
   const named = (found) => found.labels.every((label) => data.groups[label.group] === label.name);
   const found = data.groups.length > 1 && data.texts ? data.levels.find(named) : undefined;
+  $("strip").hidden = !found;
   if (!found) return;
   const parts = data.groups
     .map((name) => found.labels.find((label) => label.name === name))
@@ -43,7 +44,6 @@ function drawStrip() {
       parts.map(([, n, colour]) => make("i", { "--part": n, "--hue": colour }))),
     make("ul", {}, parts.map(([name, n, colour]) =>
       make("li", { "--hue": colour }, make("b", {}, name), ` ${percent(n / data.texts)}`))));
-  $("strip").hidden = false;
 }
 
 function drawShares() {

@@ -1,4 +1,4 @@
-// Put everything in its place, and again where the level of labels or the width changes.
+// The report: its head, its charts, what is to be said at the end.
 function drawFooter() {
   const { about } = data;
   $("footer").replaceChildren(
@@ -8,36 +8,9 @@ function drawFooter() {
     make("p", {}, `Made with emodef ${about.version}. This page is one file: nothing in it is loaded from or sent anywhere.`));
 }
 
-function drawAll() {
-  drawFigures();
-  $("shares").hidden = !level().labels.length;
-  if (level().labels.length) drawShares();
-  drawTogether();
-  drawTimeline();
-  drawExamples();
-  const shown = [...$("main").children].filter((section) => !section.hidden);
-  $("sections").replaceChildren(...shown.map((section) =>
-    make("a", { href: `#${section.id}` }, section.querySelector("h2").textContent)));
-}
-
 drawHead();
-drawStrip();
-const names = data.levels.map(({ name, labels }, k) => [k, `${name || "all"} ${labels.length}`]);
-options($("levels"), names, 0, (chosen) => {
-  state.level = chosen;
-  timeline.at = null;
-  Object.assign(filter, { labels: [], shown: PAGE });
-  drawAll();
-});
 listenToFilter();
-drawAll();
+drawWhole();
 drawFooter();
-$("bar").hidden = !data.texts;
 if (!data.texts) $("main").append(make("p", { class: "note" }, "There are no texts in this file."));
-
-let width = document.body.clientWidth;
-new ResizeObserver(() => {
-  if (document.body.clientWidth === width) return;
-  width = document.body.clientWidth;
-  if (data.time && timeline.view === "lines") drawLines();
-}).observe(document.body);
+followWidth(document.body);

@@ -1,7 +1,7 @@
 // Shares over time: chosen labels as lines in one chart, or every label in a small chart of its own.
 const THIN = 5; // texts under which a step has no share worth drawing
 const LINES = 8; // colours that can be told apart
-const timeline = { series: data.time?.opens ?? 0, view: "lines", chosen: new Map(), at: null };
+const timeline = { series: data?.time?.opens ?? 0, view: "lines", chosen: new Map(), at: null };
 
 function openingChoice(labels) {
   const present = labels.map((_, place) => place).filter((place) => labels[place].count);
