@@ -39,11 +39,13 @@ class LabelHead:
     """K labels on embeddings of H numbers: probability = sigmoid(unit embedding · weight_k + bias_k).
 
     weight: float32 (K, H). For a label that was never trained it is the unit vector of its definitions times the model's learned
-    scale; a fitted head may hold any numbers. bias: float32 (K,). Raises DataError for other shapes and for what is not finite.
+    scale; a fitted head may hold any numbers. bias: float32 (K,). exclusive: softmax over the labels in place of the sigmoid, as a head
+    fitted to texts with one label each. Raises DataError for other shapes and for what is not finite.
     """
 
     weight: Floats
     bias: Floats
+    exclusive: bool = False
 
     def __post_init__(self) -> None:
         weight, bias = (
@@ -67,7 +69,8 @@ class LabelHead:
 
     def probabilities(self, embeddings: Floats) -> Floats:
         """Embeddings (n, H) -> probabilities float32 (n, K). A long text's is the mean of those of its windows."""
-        return sigmoid(self.logits(embeddings))
+        logits = self.logits(embeddings)
+        return softmax(logits) if self.exclusive else sigmoid(logits)
 
     def write(self, folder: str | os.PathLike[str], info: HeadInfo) -> None:
         """Write head.npz and head.json, each atomically; head.json names the hash of head.npz and comes last."""
@@ -99,7 +102,7 @@ class LabelHead:
             raise DataError(f"is not the file that {HEAD} was written with; {AGAIN}", weights)
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                head = cls(arrays["weight"], arrays["bias"])
+                head = cls(arrays["weight"], arrays["bias"], info.label_set.exclusive)
         except (ValueError, KeyError, OSError, zipfile.BadZipFile, DataError) as error:
             raise DataError(f"cannot be read as a head ({error}); {AGAIN}", weights) from None
         if len(head) != len(info.label_set):
@@ -178,6 +181,13 @@ def unit(vectors: Floats) -> Floats:
 def sigmoid(logits: Floats) -> Floats:
     """1 / (1 + exp(-x)), without overflow, and exact for small probabilities."""
     return (1 / (1 + np.exp(-np.clip(logits, -80, 80)))).astype(np.float32, copy=False)
+
+
+def softmax(logits: Floats) -> Floats:
+    """Logits (n, K) -> probabilities that add up to 1 in each row."""
+    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    found: Floats = raised / raised.sum(axis=-1, keepdims=True)
+    return found
 
 
 def _read(path: Path) -> bytes:
