@@ -18,7 +18,15 @@ from emodef import atomic
 from emodef.reporting.render import Column, Table, format_cell
 
 STYLES = ("page.css", "charts.css")
-CHARTS = ("core.js", "shares.js", "heat.js", "together.js", "timeline.js", "examples.js", "whole.js")  # and charts.html, their places
+CHARTS = (
+    "core.js",
+    "shares.js",
+    "heat.js",
+    "together.js",
+    "timeline.js",
+    "examples.js",
+    "whole.js",
+)  # and charts.html, their places
 SCRIPTS = (*CHARTS, "start.js")
 
 
