@@ -85,7 +85,7 @@ class LabelSet:
                 raise LabelSetError(
                     f"cannot be read: {error.strerror}; give a TOML file", path=given
                 ) from None
-        return cls.from_dict(_parse_toml(content, source), source=source)
+        return cls.from_dict(parse_toml(content, source), source=source)
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any], source: str = "label set") -> LabelSet:
@@ -264,7 +264,8 @@ def _refuse_unknown(d: Mapping[str, Any], known: Sequence[str], what: str) -> No
             raise LabelSetError(f"{what} has the unknown key {key!r}; {hint}")
 
 
-def _parse_toml(content: bytes, source: str) -> dict[str, Any]:
+def parse_toml(content: bytes, source: str) -> dict[str, Any]:
+    """The content of a TOML file. Raises LabelSetError naming `source` and the line that is wrong."""
     import tomllib  # only where a file is read: a model brings its labels along
 
     try:
@@ -275,7 +276,9 @@ def _parse_toml(content: bytes, source: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"at line (\d+)", str(error))  # before 3.14 only the message has the line
         line = int(place.group(1)) if place else content.count(b"\n") + 1
-        raise LabelSetError(f"is not valid TOML: {error}; correct that line", path=source, row=line) from None
+        twice = "overwrite" in str(error) or "declare" in str(error)
+        remedy = "the same name stands there a second time: keep one" if twice else "correct that line"
+        raise LabelSetError(f"is not valid TOML: {error}; {remedy}", path=source, row=line) from None
 
 
 def _toml_lines(d: Mapping[str, Any], prefix: str) -> list[str]:
