@@ -1,4 +1,4 @@
-"""Text or (text, definition) to token ids: encoded once, kept flat, padded only within a batch. Imports numpy and tokenizers.
+"""Text or (text, definition) to token ids: encoded once, kept flat, padded only within a batch. Imports numpy, tokenizers, emoji.
 
 Nothing here knows an architecture: where special tokens and segments go is read off the tokenizer's own output for a probe pair, so
 `[CLS] a [SEP] b [SEP]`, `<s> a </s></s> b </s>` and XLNet's `a <sep> b <sep> <cls>` are all built as their tokenizer builds them.
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from emodef.emoji import emoji_words, rewrite
 from emodef.errors import DataError
 
 Ids = NDArray[np.int32]
@@ -78,8 +79,9 @@ class _Template:
 class Encoder:
     """Builds batches for one tokenizer.
 
-    `left` pads on the left (XLNet); `pad_id` and `pad_segment` fill the padding. The tokenizer is copied, because ours never
-    truncates or pads; `copy=False` changes the one given, which saves the copy's time.
+    `left` pads on the left (XLNet); `pad_id` and `pad_segment` fill the padding. `emoji`: it reads emoji as words
+    (`emodef.emoji`). The tokenizer is copied, because ours never truncates or pads; `copy=False` changes the one given, which
+    saves the copy's time.
     """
 
     def __init__(
@@ -89,12 +91,13 @@ class Encoder:
         pad_id: int,
         left: bool = False,
         pad_segment: int = 0,
+        emoji: bool = False,
         copy: bool = True,
     ) -> None:
         self.tokenizer = Tokenizer.from_str(tokenizer.to_str()) if copy else tokenizer
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
-        self.pad_id, self.left, self.pad_segment = pad_id, left, pad_segment
+        self.pad_id, self.left, self.pad_segment, self.emoji = pad_id, left, pad_segment, emoji
         self._single = _template(self.tokenizer, pair=False)
         self._pair = _template(self.tokenizer, pair=True)
 
@@ -111,10 +114,18 @@ class Encoder:
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Token ids of each text, without special tokens or truncation. Raises DataError naming what is no text."""
         check_texts(texts)
-        ids = [e.ids for e in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        given = [emoji_words(text) for text in texts] if self.emoji else list(texts)
+        ids = [e.ids for e in self.tokenizer.encode_batch_fast(given, add_special_tokens=False)]
         offsets = offsets_of([len(i) for i in ids])
         flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(offsets[-1]))
         return Tokens(flat, offsets)
+
+    def located(self, text: str) -> tuple[Ids, Indices]:
+        """Token ids of a text, as `tokenize` gives them, and where in the text each begins and ends, (tokens, 2)."""
+        read = rewrite(text) if self.emoji else None
+        found = self.tokenizer.encode(text if read is None else read.text, add_special_tokens=False)
+        places = found.offsets if read is None else [read.place(*place) for place in found.offsets]
+        return np.array(found.ids, dtype=np.int32), np.array(places, dtype=np.int64).reshape(-1, 2)
 
     def texts(self, tokens: Tokens, chosen: Sequence[int] | Indices, max_length: int) -> Padded:
         """A padded batch of lone texts, each cut to `max_length` tokens, special tokens included."""

@@ -338,7 +338,7 @@ class Predictor:
         self, text: str, starts: Indices, scores: NDArray[np.float32], names: tuple[str, ...]
     ) -> tuple[Part, ...]:
         """The windows of a long text, each with its place in characters."""
-        offsets = self.encoder.tokenizer.encode(text, add_special_tokens=False).offsets
+        offsets = self.encoder.located(text)[1].tolist()
         ends = starts + self.room - 1
         return tuple(
             Part(offsets[first][0], offsets[last][1], dict(zip(names, values, strict=True)))
@@ -373,5 +373,6 @@ def _read_tokenizer(path: Path, info: ModelInfo) -> Encoder:
         pad_id=encoding.pad_id,
         left=encoding.left,
         pad_segment=encoding.pad_segment,
+        emoji=encoding.emoji == "words",
         copy=False,
     )

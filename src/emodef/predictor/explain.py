@@ -149,10 +149,9 @@ class _Occlusion:
 
     @classmethod
     def of(cls, predictor: Predictor, text: str) -> _Occlusion:
-        encoded = predictor.encoder.tokenizer.encode(text, add_special_tokens=False)
-        ids = np.array(encoded.ids, dtype=np.int32)
+        ids, places = predictor.encoder.located(text)
         windows = cut(Tokens(ids, np.array([0, len(ids)])), predictor.room)
-        words = _words(text, np.array(encoded.offsets, dtype=np.int64).reshape(-1, 2))
+        words = _words(text, places)
         together = max(1, -(-len(words) // MOST_WORDS))
         groups = [words[i : i + together] for i in range(0, len(words), together)]
         shortened, pairs = [], []

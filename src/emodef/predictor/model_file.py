@@ -18,6 +18,7 @@ from emodef.labels import LabelSet
 FORMAT = 1
 MODEL, TOKENIZER, INFO, CARD = "model.onnx", "tokenizer.json", "model.json", "README.md"
 SCORES = ("emotion", "match", "mean")
+EMOJI = ("keep", "words")
 AGAIN = "copy the whole model again, or export it again with: emodef export RUN"
 
 
@@ -26,7 +27,8 @@ class Encoding:
     """How texts become the graph's inputs, beyond what tokenizer.json says.
 
     longest: most tokens the encoder takes, special tokens included. window: a text with more tokens than this is read in
-    overlapping windows of that many, special tokens included.
+    overlapping windows of that many, special tokens included. emoji: "keep" leaves them to the vocabulary, "words" reads them
+    as words.
     """
 
     pad_id: int
@@ -34,6 +36,7 @@ class Encoding:
     pad_segment: int = 0
     longest: int = 512
     window: int = 128
+    emoji: str = "keep"
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class ModelInfo:
             value = getattr(encoding, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise DataError(f"encoding.{name} is {value!r}, not a whole number from {least} on")
+        if encoding.emoji not in EMOJI:
+            raise DataError(f"encoding.emoji is {encoding.emoji!r}; there are {', '.join(EMOJI)}")
         if encoding.window > encoding.longest:
             raise DataError(
                 f"encoding.window is {encoding.window}, more than the {encoding.longest} tokens the encoder takes"

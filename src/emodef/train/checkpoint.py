@@ -68,7 +68,7 @@ class TrainedModel:
         """The model as training starts with it. Raises SettingsError for a backbone that cannot be loaded."""
         path = settings.backbone_path()
         try:
-            tokenizer = TextTokenizer.load(path, settings.placeholders)
+            tokenizer = TextTokenizer.load(path, settings.placeholders, emoji=settings.emoji)
             model = build_model(
                 path,
                 labels=len(label_set),
@@ -198,7 +198,7 @@ class TrainedModel:
             settings, heads = TrainSettings(**about["settings"]), set(about["heads"])
             own_masked_words = bool(about["own_masked_word_head"])
         with _reading(folder / "tokenizer.json"):
-            tokenizer = TextTokenizer.load(folder)
+            tokenizer = TextTokenizer.load(folder, emoji=settings.emoji)
         # First weights are drawn, to be overwritten: not from the caller's random numbers.
         with torch.random.fork_rng(devices=[]):
             with _reading(folder / WEIGHTS):

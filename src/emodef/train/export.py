@@ -246,7 +246,9 @@ def _info(
         label_set=trained.label_set,
         scores=scores,
         thresholds={"fixed": float(trained.thresholds.get("fixed", settings.threshold))},
-        encoding=Encoding(encoder.pad_id, encoder.left, encoder.pad_segment, longest, min(WINDOW, longest)),
+        encoding=Encoding(
+            encoder.pad_id, encoder.left, encoder.pad_segment, longest, min(WINDOW, longest), settings.emoji
+        ),
         match=None
         if match is None
         else MatchInfo(

@@ -90,6 +90,10 @@ class TrainSettings(BaseModel):
     placeholders: tuple[str, ...] = Field(
         ("[NAME]", "[RELIGION]"), strict=False, description="kept as single tokens"
     )
+    emoji: Literal["keep", "words"] = Field(
+        "keep",
+        description="keep: as they are, unknown to most vocabularies; words: by their Unicode names, 'face with tears of joy'",
+    )
     threshold: float = Field(
         0.3, gt=0, lt=1, description="a label is predicted where its probability exceeds this"
     )

@@ -23,8 +23,13 @@ class TextTokenizer:
     new_tokens: dict[int, list[int]]  # id of an added placeholder -> ids of the word it stands for
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], placeholders: tuple[str, ...] = ()) -> TextTokenizer:
-        """Load the tokenizer of a checkpoint; `placeholders` not in its vocabulary are added to it as single tokens."""
+    def load(
+        cls, path: str | os.PathLike[str], placeholders: tuple[str, ...] = (), *, emoji: str = "keep"
+    ) -> TextTokenizer:
+        """Load the tokenizer of a checkpoint; `placeholders` not in its vocabulary are added to it as single tokens.
+
+        emoji: "words" reads them as words, "keep" leaves them to the vocabulary.
+        """
         tokenizer = AutoTokenizer.from_pretrained(os.fspath(path))
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
@@ -47,6 +52,7 @@ class TextTokenizer:
             pad_id=tokenizer.pad_token_id,
             left=tokenizer.padding_side == "left",
             pad_segment=tokenizer.pad_token_type_id,
+            emoji=emoji == "words",
         )
         segments = "token_type_ids" in tokenizer.model_input_names
         return cls(tokenizer, encoder, segments, {vocabulary[token]: words[token] for token in added})
