@@ -95,6 +95,7 @@ MODULES = {
     "predict": "predicting",
     "explain": "explaining",
     "report": "reporting",
+    "serve": "serving",
     "probe": "probing",
     "card": "probing",
     "paper": "papers",

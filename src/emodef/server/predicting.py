@@ -1,0 +1,166 @@
+"""/v1/predict, /v1/score, /v1/explain and /v1/labels. Imports FastAPI."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from emodef.server import schemas
+from emodef.server.answers import check_sizes, told
+from emodef.server.bodies import body_of, read, responses
+from emodef.server.faults import Fault
+
+if TYPE_CHECKING:
+    from emodef.predictor import Predictor
+    from emodef.server.app import State
+
+SLOW = 16  # explanations and new label sets that may wait for their thread
+Answer = TypeVar("Answer")
+router = APIRouter(prefix="/v1", tags=["prediction"])
+
+
+def state_of(request: Request) -> State:
+    """What the application holds."""
+    found: State = request.app.state.emodef
+    return found
+
+
+class SlowLane:
+    """One thread for what takes long, so that a short text never waits behind it; past `SLOW` waiting, Fault("busy")."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="slow")
+        self._waiting = 0
+
+    async def run(self, call: Callable[[], Answer]) -> Answer:
+        """What `call` returns; while it waits for its turn, it can be cancelled."""
+        if self._waiting >= SLOW:
+            raise Fault(
+                "busy", f"{self._waiting} explanations or label sets are waiting already", retry_after=2
+            )
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Finish what was begun."""
+        self._executor.shutdown(cancel_futures=True)
+
+
+@router.get("/labels", responses=responses(schemas.Labels, 422))
+async def labels(
+    request: Request,
+    level: Annotated[str | None, Query(max_length=200, description="A coarser label set")] = None,
+) -> Response:
+    """The labels that are predicted, with their definitions."""
+    return as_json(state_of(request).answers.labels(level))
+
+
+@router.post(
+    "/predict",
+    responses=responses(schemas.Predictions, 400, 413, 415, 422),
+    openapi_extra=body_of(schemas.PredictRequest),
+)
+async def predict(request: Request) -> Response:
+    """The emotions of texts."""
+    state = state_of(request)
+    asked = await read(request, schemas.PredictRequest)
+    limits = state.settings.limits
+    check_sizes(asked.texts, limits.texts, limits.text_characters)
+    how = state.answers.asked(
+        threshold=asked.threshold,
+        at_least_one=asked.at_least_one,
+        level=asked.level,
+        calibrated=asked.calibrated,
+    )
+    found = await state.batcher.submit(asked.texts, how)
+    return as_json(
+        {
+            "model": state.answers.model,
+            "predictions": [told(one, asked.top_k, asked.all_scores) for one in found],
+        }
+    )
+
+
+@router.post(
+    "/score",
+    responses=responses(schemas.Predictions, 400, 413, 415, 422),
+    openapi_extra=body_of(schemas.ScoreRequest),
+)
+async def score(request: Request) -> Response:
+    """Texts against labels of your own, each told by a definition."""
+    state = state_of(request)
+    asked = await read(request, schemas.ScoreRequest)
+    limits = state.settings.limits
+    check_sizes(asked.texts, limits.texts, limits.text_characters)
+    predictor = await own(state, asked.labels, asked.known)
+    how = state.answers.asked(threshold=asked.threshold, at_least_one=asked.at_least_one, predictor=predictor)
+    found = await state.batcher.submit(asked.texts, how)
+    return as_json(
+        {
+            "model": state.answers.model,
+            "predictions": [told(one, asked.top_k, asked.all_scores) for one in found],
+        }
+    )
+
+
+@router.post(
+    "/explain",
+    responses=responses(schemas.Explanation, 400, 413, 415, 422),
+    openapi_extra=body_of(schemas.ExplainRequest),
+)
+async def explain(request: Request) -> Response:
+    """Which words of a text carry its emotions."""
+    state = state_of(request)
+    asked = await read(request, schemas.ExplainRequest)
+    check_sizes([asked.text], 1, state.settings.limits.explain_characters, "text")
+    predictor = None if asked.own is None else await own(state, asked.own, asked.known)
+    state.answers.asked(threshold=asked.threshold, level=asked.level, predictor=predictor)
+    found = await state.slow.run(
+        lambda: state.answers.explain(asked.text, asked.labels, asked.level, asked.threshold, predictor)
+    )
+    return as_json(found)
+
+
+async def own(state: State, labels: Mapping[str, str | schemas.Own], known: bool | list[str]) -> Predictor:
+    """A predictor over a client's own labels, within the limits."""
+    limits = state.settings.limits
+    if len(labels) > limits.labels:
+        raise Fault(
+            "too_many_labels",
+            f"{len(labels)} labels, and a request may have {limits.labels}",
+            field="labels",
+        )
+    if not state.answers.takes_own:
+        raise Fault(
+            "invalid",
+            "this model cannot read labels it was not trained on; serve one with a matching head",
+            field="labels",
+        )
+    given: dict[str, Any] = {}
+    for name, label in labels.items():
+        one = label if isinstance(label, str) else label.model_dump(exclude_none=True)
+        texts = [one] if isinstance(one, str) else [*one["definitions"], *one["examples"]]
+        if len(texts) > limits.definitions:
+            raise Fault(
+                "too_many_labels",
+                f"{len(texts)} definitions and examples, and a label may have {limits.definitions}",
+                field=f"labels.{name}",
+            )
+        check_sizes(texts, len(texts), limits.definition_characters, f"labels.{name}")
+        given[name] = one if isinstance(one, str) else {k: v for k, v in one.items() if v not in ([],)}
+    return await state.slow.run(lambda: state.answers.own(given, known))
+
+
+def as_json(content: Any) -> Response:
+    """Strict JSON; texts stand as they are, not as escapes."""
+    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return Response(body, media_type="application/json")

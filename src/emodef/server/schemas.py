@@ -1,0 +1,198 @@
+"""What goes in and what comes out, as types: checked on the way in, described in the OpenAPI document. Imports pydantic.
+
+A field that is not here is refused, and so is a value of another type: "0.5" is no number.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Threshold = Literal["tuned", "fixed"] | Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Text = Annotated[str, Field(description="A text; characters as JSON has them")]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Strict(BaseModel):
+    """Of what a client sends."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Choices(Strict):
+    """How labels are chosen, and what is told of them."""
+
+    threshold: Threshold | None = Field(
+        None,
+        description="What a probability must exceed: tuned (each label's own, the default where there are), fixed, or a number "
+        "from 0 to below 1",
+    )
+    top_k: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, description="Instead of those above the threshold: so many labels, the likeliest"
+    )
+    at_least_one: bool = Field(False, description="Where no label passes, give the likeliest")
+
+
+class PredictRequest(Choices):
+    """Texts to predict."""
+
+    texts: list[Text] = Field(description="The texts; an empty one gets an answer with tokens = 0")
+    level: str | None = Field(None, max_length=200, description="A coarser label set; /v1/labels names them")
+    all_scores: bool = Field(False, description="Also every label's probability")
+    calibrated: bool = Field(False, description="Probabilities that say how often a label is right")
+
+
+class Own(Strict):
+    """A label of the client's own, told at length."""
+
+    definitions: list[str] = Field(default_factory=list, description="What it means, one or several ways")
+    examples: list[str] = Field(default_factory=list, description="Texts that show it")
+    threshold: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = Field(
+        None, description="What its probability must exceed"
+    )
+
+
+OwnLabels = dict[Name, str | Own]
+
+
+class ScoreRequest(Choices):
+    """Texts to score against labels of the client's own."""
+
+    texts: list[Text] = Field(description="The texts")
+    labels: OwnLabels = Field(min_length=1, description="Name -> definition, or more")
+    known: bool | list[str] = Field(
+        False,
+        description="Whether labels that have a name the model was trained on are read as it learned them; or which of them",
+    )
+    all_scores: bool = Field(True, description="Also every label's probability")
+
+
+class ExplainRequest(Strict):
+    """A text whose words are asked about."""
+
+    text: Text
+    labels: list[str] | None = Field(
+        None, description="Those to explain; by default those predicted, or the likeliest"
+    )
+    level: str | None = Field(None, max_length=200)
+    threshold: Threshold | None = None
+    own: OwnLabels | None = Field(
+        None, min_length=1, description="Labels of the client's own, as in /v1/score"
+    )
+    known: bool | list[str] = False
+
+
+class Model(BaseModel):
+    """What answered."""
+
+    name: str
+    version: str
+
+
+class Scored(BaseModel):
+    """A label and its probability."""
+
+    name: str
+    probability: Probability
+
+
+class Prediction(BaseModel):
+    """What is found in a text. tokens = 0: the text holds nothing the model can read, and the answer means nothing."""
+
+    labels: list[Scored] = Field(description="Those predicted, likeliest first; may be none")
+    scores: dict[str, Probability] | None = Field(None, description="Every label's, likeliest first")
+    tokens: int
+    windows: int = Field(
+        description="How many overlapping windows a long text was read in; its probabilities are their mean"
+    )
+
+
+class Predictions(BaseModel):
+    """A prediction for each text, in order."""
+
+    model: Model
+    predictions: list[Prediction]
+
+
+class Label(BaseModel):
+    """A label. threshold: what "tuned" means for it, or "fixed" where there is no such; null where a text has one label."""
+
+    name: str
+    definition: str
+    threshold: float | None
+
+
+class Labels(BaseModel):
+    """The labels that are predicted."""
+
+    name: str
+    exclusive: bool = Field(description="Whether a text has just one label, the likeliest")
+    labels: list[Label]
+    levels: list[str] = Field(description="Coarser sets")
+    policies: list[str] = Field(description="Thresholds that go by a name")
+    own_labels: bool = Field(description="Whether /v1/score is to be had with this model")
+
+
+class Explained(Scored):
+    """A label that is explained."""
+
+    definition: str
+
+
+class Word(BaseModel):
+    """text[start:end], counted in code points."""
+
+    text: str
+    start: int
+    end: int
+
+
+class Explanation(BaseModel):
+    """shifts: label -> for each word, the label's probability with all words less that without this one.
+
+    together: how many neighbouring words were left out at a time, above 1 in long texts.
+    """
+
+    labels: list[Explained]
+    predicted: list[str]
+    words: list[Word]
+    shifts: dict[str, list[float]]
+    together: int
+
+
+class Error(BaseModel):
+    """What is wrong, and what to do about it."""
+
+    code: str
+    message: str
+    field: str | None = Field(None, description="Which field of the request, such as texts[3]")
+
+
+class ErrorBody(BaseModel):
+    """Every answer that is not one has this body."""
+
+    error: Error
+
+
+class Health(BaseModel):
+    """status: "ok", or why not."""
+
+    status: str
+
+
+class Job(BaseModel):
+    """A file that is predicted."""
+
+    id: str
+    state: Literal["queued", "running", "finished", "failed", "cancelled"]
+    file: str = Field(description="The name it was uploaded with")
+    rows_done: int
+    rows: int | None = Field(description="Of the file; estimated until it is finished, null at first")
+    bytes_done: int
+    bytes: int
+    problems: int = Field(description="Rows without a prediction")
+    error: str | None = Field(None, description="Why it failed")
+    created: str
+    finished: str | None = None
