@@ -1,0 +1,128 @@
+// Asking the server. What cannot be answered now is asked again; the banner says so, and goes when the server answers.
+import { $, make } from "./charts.js";
+
+export class Refusal extends Error {
+  constructor(status, error) {
+    super(error.message);
+    Object.assign(this, { name: "Refusal", status, code: error.code, field: error.field ?? null });
+  }
+}
+
+const LONGEST_WAIT = 8000; // ms between two tries
+const KEY = "emodef.key";
+let key = null;
+try { key = sessionStorage.getItem(KEY); } catch { /* storage is off: asked for again after a reload */ }
+export const headers = () => (key ? { authorization: `Bearer ${key}` } : {});
+export const needsKey = () => key !== null;
+
+const troubles = new Set(); // what is being asked again
+function trouble(token, message) {
+  if (message) troubles.add(token);
+  else troubles.delete(token);
+  $("banner").hidden = !troubles.size;
+  if (message && $("banner").textContent !== message) $("banner").replaceChildren(make("span", { class: "pulse", "aria-hidden": "true" }), message);
+}
+
+const pause = (ms, signal) => new Promise((resolve, reject) => {
+  const timer = setTimeout(resolve, ms);
+  signal?.addEventListener("abort", () => {
+    clearTimeout(timer);
+    reject(signal.reason);
+  }, { once: true });
+});
+
+export async function refusal(response) {
+  let error = null;
+  try { ({ error } = await response.json()); } catch { /* not ours: a proxy's page, say */ }
+  return new Refusal(response.status, error?.message ? error : { code: "http", message: `The server answered ${response.status} ${response.statusText}`.trim() });
+}
+
+// Ask until there is an answer: a Response with a good status. Throws Refusal, or the signal's reason.
+export async function ask(path, { signal, ...options } = {}) {
+  const token = {};
+  try {
+    for (let tries = 0; ; tries += 1) {
+      let response;
+      try {
+        response = await fetch(path, { ...options, signal, headers: { ...options.headers, ...headers() } });
+      } catch (error) {
+        if (signal?.aborted) throw error;
+        trouble(token, "The server does not answer. Trying again until it does.");
+        await pause(Math.min(LONGEST_WAIT, 500 * 2 ** tries), signal);
+        continue;
+      }
+      if (response.ok) return response;
+      if (response.status === 401) {
+        await askForKey(await refusal(response));
+        continue;
+      }
+      if (response.status !== 503 && response.status !== 429) throw await refusal(response);
+      trouble(token, "The server is busy. Trying again in a moment.");
+      const wait = 1000 * Number(response.headers.get("retry-after") ?? 1);
+      await pause(Math.min(LONGEST_WAIT, Number.isFinite(wait) && wait > 0 ? wait : 1000), signal);
+    }
+  } finally {
+    trouble(token, null);
+  }
+}
+
+export const read = async (path, options) => (await ask(path, options)).json();
+export const send = (path, body, options) =>
+  read(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" }, ...options });
+
+let asking = null;
+function askForKey(reason) {
+  asking ??= new Promise((resolve) => {
+    const dialog = $("key-dialog");
+    if (key) $("key-hint").textContent = reason.message;
+    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    $("key-form").addEventListener("submit", () => {
+      key = $("key").value.trim();
+      try { sessionStorage.setItem(KEY, key); } catch { /* asked for again after a reload */ }
+      $("key").value = "";
+      asking = null;
+      resolve();
+    }, { once: true });
+    dialog.showModal();
+  });
+  return asking;
+}
+
+// One question at a time, always the newest: what comes while one is under way waits, and only the last of it is asked.
+// ask(input, signal) -> answer; tell(answer, input) is called with the answer to what was pushed last, never an older one.
+export class Newest {
+  constructor({ wait, ask: question, tell, fail }) {
+    Object.assign(this, { wait, question, tell, fail, wanted: null, running: false, timer: null, stop: null });
+  }
+
+  push(input) {
+    this.wanted = { input };
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.run(), this.wait);
+  }
+
+  drop() { // nothing is wanted any more
+    this.wanted = null;
+    clearTimeout(this.timer);
+    this.stop?.abort();
+  }
+
+  async run() {
+    if (this.running) return; // it looks again when it is done
+    this.running = true;
+    try {
+      for (let asked = null; this.wanted && this.wanted !== asked;) {
+        asked = this.wanted;
+        this.stop = new AbortController();
+        try {
+          const answer = await this.question(asked.input, this.stop.signal);
+          if (this.wanted === asked) this.tell(answer, asked.input);
+        } catch (error) {
+          if (this.wanted === asked) this.fail(error, asked.input);
+        }
+      }
+    } finally {
+      this.running = false;
+    }
+  }
+}

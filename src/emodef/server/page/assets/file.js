@@ -1,0 +1,249 @@
+// The third tab: a file goes to the server as a job; how far it is, what is in it, the result.
+import { $, count, followWidth, listenToFilter, make, showReport, whole as number } from "./charts.js";
+import { Refusal, ask, headers, needsKey, read, refusal } from "./api.js";
+import { Threshold } from "./feels.js";
+import { levels } from "./look.js";
+import { beginning, firstRows, guess, suffix } from "./rows.js";
+
+const STORE = "emodef.job";
+const OFTEN = 350; // ms between two looks at a job
+const FORMATS = ["csv", "tsv", "jsonl", "ndjson", "txt", "parquet"];
+const SHOWN = 6; // rows before, and
+const RESULT = 25; // after
+const LONGEST = 160; // characters of a cell
+
+const remember = (id) => {
+  try {
+    if (id) sessionStorage.setItem(STORE, id);
+    else sessionStorage.removeItem(STORE);
+  } catch { /* after a reload the job is not found again */ }
+};
+const bytes = (n) => (n < 1e6 ? `${number.format(Math.max(1, Math.round(n / 1e3)))} kB` : `${number.format(Math.round(n / 1e5) / 10)} MB`);
+const cut = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text);
+const job = (id, rest = "") => `/v1/jobs/${encodeURIComponent(id)}${rest}`;
+
+export function startFile() {
+  const view = { file: null, id: null, upload: null, stop: null, name: "" };
+  const parts = { choose: $("file-choose"), settings: $("file-settings"), job: $("file-job"), result: $("file-result") };
+  const only = (shown) => Object.entries(parts).forEach(([name, box]) => { box.hidden = name !== shown; });
+  const say = (text) => { $("file-said").textContent = text; };
+
+  function problem(message) {
+    $("file-problem").hidden = !message;
+    $("file-problem").textContent = message ?? "";
+  }
+  function again() {
+    view.stop?.abort();
+    view.upload?.abort();
+    if (view.id) fetch(job(view.id), { method: "DELETE", headers: headers() }).catch(() => { /* the server removes it in time */ });
+    Object.assign(view, { file: null, id: null, upload: null });
+    remember(null);
+    problem(null);
+    only("choose");
+    $("file-browse").focus();
+  }
+
+  async function choose(file) {
+    problem(null);
+    if (!FORMATS.includes(suffix(file.name))) return problem(`${file.name}: give a file that ends in .csv, .tsv, .jsonl, .txt or .parquet.`);
+    if (!file.size) return problem(`${file.name} is empty.`);
+    let found;
+    try {
+      found = await firstRows(file);
+    } catch {
+      return problem(`${file.name} cannot be read here; is it a file?`);
+    }
+    view.file = file;
+    drawSettings(file, found);
+    only("settings");
+    parts.settings.querySelector("h2").focus();
+  }
+
+  function picker(name, columns, chosen, none) {
+    return make("select", { name }, none ? make("option", { value: "" }, none) : null,
+      columns.map((column) => make("option", { value: column, selected: column === chosen }, cut(column))));
+  }
+
+  function drawSettings(file, found) {
+    const best = found ? guess(found) : { text: "", time: "" };
+    const line = (name, ...controls) => make("div", { class: "row" }, make("label", {}, make("span", {}, name), controls));
+    const box = make("div", { class: "threshold" });
+    const columns = found?.columns ?? [];
+    const text = found === null
+      ? line("Column of texts", make("input", { name: "column", autocomplete: "off", placeholder: "text" }))
+      : columns.length ? line("Column of texts", picker("column", columns, best.text)) : null;
+    const rows = make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "First rows of the file" });
+    const draw = () => rows.replaceChildren(found ? preview(found, parts.settings.elements.column?.value ?? null, SHOWN) : make("p", { class: "hint" }, "A Parquet file is read by the server only."));
+    parts.settings.replaceChildren(
+      make("h2", { tabindex: -1 }, file.name), make("p", { class: "facts" }, make("span", {}, bytes(file.size))),
+      make("div", { class: "rows-of" }, text,
+        found === null ? line("Column of times", make("input", { name: "time_column", autocomplete: "off", placeholder: "none" }))
+          : columns.length ? line("Column of times", picker("time_column", columns, best.time, "none")) : null,
+        levels.length > 1 ? line("Labels", make("select", { name: "level" }, levels.map(({ level, name, labels }) => make("option", { value: level ?? "" }, `${level ? name : "all"} ${labels.length}`)))) : null,
+        levels[0].exclusive ? null : make("div", { class: "row" }, make("span", {}, "Threshold"), box)),
+      rows,
+      make("div", { class: "actions" }, make("button", { class: "button" }, "Find emotions"), make("button", { type: "button", class: "button plain", onclick: again }, "Another file")));
+    view.threshold = new Threshold(box, { own: "Each its own", change: () => { /* read when it starts */ } });
+    parts.settings.elements.column?.addEventListener("change", draw);
+    draw();
+  }
+
+  function preview({ columns, rows }, chosen, most) {
+    const head = columns.length ? make("thead", {}, make("tr", {}, columns.map((column) => make("th", { scope: "col", class: column === chosen && "chosen" }, cut(column))))) : null;
+    return make("table", { class: "cells" }, head, make("tbody", {}, rows.slice(0, most).map((row) =>
+      make("tr", {}, row.map((cell, k) => make("td", { dir: "auto", class: (!columns.length || columns[k] === chosen) && "chosen" }, cut(cell)))))));
+  }
+
+  // fetch tells nothing of how much is sent, so this is the older way
+  function upload(body) {
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      view.upload = request;
+      request.open("POST", "/v1/jobs");
+      Object.entries(headers()).forEach(([name, value]) => request.setRequestHeader(name, value));
+      request.upload.onprogress = ({ loaded, total }) => drawJob({ state: "sending", share: loaded / total, detail: `${bytes(loaded)} of ${bytes(total)}` });
+      request.onload = async () => {
+        if (request.status === 202) resolve(JSON.parse(request.responseText));
+        else reject(await refusal(new Response(request.responseText, { status: request.status })));
+      };
+      request.onerror = () => reject(new Refusal(0, { code: "gone", message: "The server does not answer: the file was not sent. Try again." }));
+      request.onabort = () => reject(new DOMException("stopped", "AbortError"));
+      request.send(body);
+    });
+  }
+
+  async function start() {
+    const { elements } = parts.settings;
+    const body = new FormData();
+    for (const name of ["column", "time_column", "level"]) if (elements[name]?.value) body.append(name, elements[name].value);
+    if (view.threshold.value !== null) body.append("threshold", String(view.threshold.value));
+    body.append("file", view.file);
+    problem(null);
+    drawJob({ state: "sending", share: 0, detail: "" });
+    only("job");
+    say("The file is sent.");
+    $("file-stop").focus();
+    try {
+      await ask("/ready"); // waits where there is no answer now, and asks for a key where one is needed
+      const made = await upload(body);
+      view.id = made.id;
+      remember(made.id);
+      await follow();
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      only("settings");
+      problem(error instanceof Refusal ? error.message : "This page could not read the server’s answer; load it again.");
+      if (!(error instanceof Refusal)) console.warn(error);
+    }
+  }
+
+  async function follow() {
+    view.stop = new AbortController();
+    const { signal } = view.stop;
+    const began = performance.now();
+    let first = null;
+    for (;;) {
+      const now = await read(job(view.id), { signal });
+      first ??= now.rows_done;
+      view.name = now.file ?? view.file?.name ?? "result";
+      if (now.state === "finished") return finished(now, signal);
+      if (now.state === "failed" || now.state === "cancelled") throw new Refusal(200, { code: now.state, message: now.error ?? "The job was stopped." });
+      const seconds = (performance.now() - began) / 1000;
+      const rate = (now.rows_done - first) / seconds;
+      const share = now.rows ? now.rows_done / now.rows : now.bytes ? now.bytes_done / now.bytes : null;
+      const left = now.rows && rate > 0 ? (now.rows - now.rows_done) / rate : null;
+      drawJob({
+        state: now.state, share,
+        detail: now.state === "queued" ? "other files come first" : [count(now.rows_done, "row"), left > 2 && `about ${left > 90 ? `${Math.round(left / 60)} minutes` : `${Math.round(left)} seconds`} left`].filter(Boolean).join(", "),
+      });
+      await new Promise((resolve) => { setTimeout(resolve, OFTEN); });
+      signal.throwIfAborted();
+    }
+  }
+
+  const STATES = { sending: "Sending the file", queued: "Waiting for its turn", running: "Reading the texts" };
+  function drawJob({ state, share, detail }) {
+    if (!$("file-stop")) {
+      parts.job.replaceChildren(
+        make("h2", { id: "job-name" }), make("div", { id: "job-bar", class: "progress", role: "progressbar", "aria-labelledby": "job-name", "aria-valuemin": 0, "aria-valuemax": 100 }, make("i", {})),
+        make("p", { class: "facts", id: "job-detail" }), make("button", { type: "button", class: "button plain", id: "file-stop", onclick: again }, "Cancel"));
+    }
+    $("job-name").textContent = STATES[state] ?? state;
+    $("job-detail").textContent = detail;
+    $("job-bar").classList.toggle("unknown", share === null);
+    if (share === null) $("job-bar").removeAttribute("aria-valuenow");
+    else $("job-bar").setAttribute("aria-valuenow", String(Math.round(100 * share)));
+    $("job-bar").style.setProperty("--to", Math.min(1, share ?? 0).toFixed(4));
+  }
+
+  async function finished(now, signal) {
+    const content = await read(job(view.id, "/summary"), { signal });
+    const result = await ask(job(view.id, "/result"), { signal });
+    const said = result.headers.get("content-disposition") ?? "";
+    const named = /filename\*=UTF-8''([^;]+)/i.exec(said)?.[1];
+    const name = named ? decodeURIComponent(named) : (/filename="([^"]*)"/.exec(said)?.[1] ?? `predicted-${view.name}`);
+    const rows = suffix(name) === "parquet" ? null : await beginning(result, suffix(name));
+    if (!rows) await result.body.cancel();
+    only("result");
+    $("file-name").textContent = view.name;
+    $("facts").replaceChildren(...[count(now.rows ?? content.texts, "row"), now.problems > 0 && `${count(now.problems, "row")} without a prediction`].filter(Boolean).map((fact) => make("span", {}, fact)));
+    $("file-download").href = job(view.id, "/result");
+    $("file-download").download = name;
+    showReport(content);
+    $("file-rows").replaceChildren(rows ? preview(rows, "predicted", RESULT) : make("p", { class: "hint" }, "A Parquet file is not shown here; download it."));
+    say(`Done: ${count(content.texts, "text")}.`);
+    $("file-name").focus({ preventScroll: true });
+  }
+
+  async function download(event) { // a link sends no key
+    if (!needsKey()) return;
+    event.preventDefault();
+    const address = URL.createObjectURL(await (await ask(job(view.id, "/result"))).blob());
+    make("a", { href: address, download: $("file-download").download }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  }
+
+  async function resume() {
+    let id = null;
+    try { id = sessionStorage.getItem(STORE); } catch { /* nothing to go on with */ }
+    if (!id) return;
+    view.id = id;
+    try {
+      drawJob({ state: "running", share: null, detail: "" });
+      only("job");
+      await follow();
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      Object.assign(view, { id: null });
+      remember(null);
+      only("choose");
+      if (error.status !== 404) problem(error.message);
+    }
+  }
+
+  const drop = $("file-drop");
+  const over = (is) => drop.classList.toggle("over", is);
+  for (const name of ["dragenter", "dragover"]) $("panel-file").addEventListener(name, (event) => { event.preventDefault(); over(true); });
+  $("panel-file").addEventListener("dragleave", (event) => { if (!event.relatedTarget || !drop.contains(event.relatedTarget)) over(false); });
+  $("panel-file").addEventListener("drop", (event) => {
+    event.preventDefault();
+    over(false);
+    const [file] = event.dataTransfer.files;
+    if (file && !parts.choose.hidden) choose(file);
+  });
+  $("file-browse").addEventListener("click", () => $("file-input").click());
+  $("file-input").addEventListener("change", () => {
+    const [file] = $("file-input").files;
+    $("file-input").value = "";
+    if (file) choose(file);
+  });
+  parts.settings.addEventListener("submit", (event) => {
+    event.preventDefault();
+    start();
+  });
+  $("file-again").addEventListener("click", again);
+  $("file-download").addEventListener("click", download);
+  listenToFilter();
+  followWidth($("report"));
+  resume();
+}

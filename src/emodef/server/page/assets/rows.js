@@ -1,0 +1,95 @@
+// The first rows of a file, read here, to choose columns by and to look at.
+const MOST = 1 << 16; // bytes looked at
+const TEXT_NAMES = ["text", "sentence", "comment", "comments", "body", "message", "content", "review", "tweet", "title"];
+const TIME_NAMES = ["time", "timestamp", "datetime", "date", "created_at", "created_utc", "created", "posted_at", "published_at", "published"];
+export const suffix = (name) => /\.([A-Za-z0-9]+)$/.exec(name)?.[1].toLowerCase() ?? "";
+
+function delimited(text, mark, whole) {
+  const rows = [[]];
+  let at = 0;
+  let closed = true;
+  while (at < text.length) {
+    let cell = "";
+    if (text[at] === '"') {
+      closed = false;
+      for (at += 1; at < text.length; at += 1) {
+        if (text[at] !== '"') cell += text[at];
+        else if (text[at + 1] === '"') {
+          cell += '"';
+          at += 1;
+        } else {
+          closed = true;
+          at += 1;
+          break;
+        }
+      }
+    }
+    while (at < text.length && text[at] !== mark && text[at] !== "\n" && text[at] !== "\r") cell += text[at++];
+    rows.at(-1).push(cell);
+    if (text[at] === mark) {
+      at += 1;
+      if (at >= text.length) rows.at(-1).push("");
+      continue;
+    }
+    if (text[at] === "\r" && text[at + 1] === "\n") at += 1;
+    at += 1;
+    if (at < text.length) rows.push([]);
+  }
+  if (!whole && (rows.length > 1 || !closed)) rows.pop(); // cut in the middle
+  return rows.filter((row) => row.some(Boolean));
+}
+
+function objects(text, whole) {
+  const lines = text.split(/\r?\n/);
+  if (!whole && lines.length > 1) lines.pop();
+  return lines.filter((line) => line.trim()).flatMap((line) => {
+    try {
+      const found = JSON.parse(line);
+      return [found !== null && typeof found === "object" && !Array.isArray(found) ? new Map(Object.entries(found)) : new Map([["text", found]])];
+    } catch {
+      return [];
+    }
+  });
+}
+
+const written = (value) => (value === null || value === undefined ? "" : typeof value === "string" ? value : JSON.stringify(value));
+
+// text: the beginning of a file; whole: or all of it. -> { columns, rows }: rows are lists of texts
+export function parse(text, format, whole) {
+  const start = text.replace(/^\ufeff/, "");
+  if (format === "jsonl" || format === "ndjson") {
+    const found = objects(start, whole);
+    const columns = [...new Set(found.flatMap((one) => [...one.keys()]))];
+    return { columns, rows: found.map((one) => columns.map((name) => written(one.get(name)))) };
+  }
+  if (format === "txt") return { columns: [], rows: start.split(/\r?\n/).filter((line) => line.trim()).map((line) => [line]) };
+  const [columns = [], ...rows] = delimited(start, format === "tsv" ? "\t" : ",", whole);
+  return { columns, rows };
+}
+
+export async function firstRows(file) {
+  const format = suffix(file.name);
+  if (format === "parquet") return null; // only the server reads it
+  return parse(await file.slice(0, MOST).text(), format, file.size <= MOST);
+}
+
+// of an answer: its beginning only, the rest is not fetched
+export async function beginning(response, format) {
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  for (let size = 0; size < MOST;) {
+    const { done, value } = await reader.read();
+    if (done) return parse(text + decoder.decode(), format, true);
+    size += value.length;
+    text += decoder.decode(value, { stream: true });
+  }
+  await reader.cancel();
+  return parse(text, format, false);
+}
+
+export function guess({ columns, rows }) {
+  const named = (names) => names.map((name) => columns.find((column) => column.toLowerCase() === name)).find((column) => column !== undefined);
+  const lengths = columns.map((_, k) => rows.reduce((sum, row) => sum + (row[k] ?? "").length, 0));
+  return { text: named(TEXT_NAMES) ?? columns[lengths.indexOf(Math.max(...lengths))] ?? "", time: named(TIME_NAMES) ?? "" };
+}
