@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import nn
 
 from emodef.corpora import Corpus
 from emodef.errors import SettingsError, TrainingError
+from emodef.labels import LabelSet
 from emodef.metrics import averages, count, decide
 from emodef.runs import fingerprint
 from emodef.train.architectures import takes_segments
@@ -31,6 +32,7 @@ from emodef.train.processes import Interrupted, any_process, caught_signals, glo
 from emodef.train.resume import load_best, load_state, save_best, save_state
 from emodef.train.sampling import epoch_ends
 from emodef.train.settings import TrainSettings
+from emodef.train.starting import starting_model
 
 __all__ = ["Interrupted", "Trained", "learning_rate_factor", "train"]
 
@@ -59,10 +61,13 @@ def train(
     stop_after: int | None = None,
     cpu: bool = False,
     log: TrainingLog | None = None,
+    begin: Callable[[TrainSettings, LabelSet], TrainedModel] = starting_model,
+    last_epoch: int | None = None,
 ) -> Trained:
     """Train on `corpus["train"]`, evaluating on `corpus["dev"]` each epoch where there is one; resume states go to `folder`/state.
 
-    `stop_after` saves and stops after so many steps (as a signal would). Raises SettingsError where settings, corpus and an earlier
+    `stop_after` saves and stops after so many steps (as a signal would). `begin` makes the model to train. After `last_epoch` the run is
+    finished, with the learning rate where it is. Raises SettingsError where settings, corpus and an earlier
     state do not fit, TrainingError for a non-finite loss or a full disk, Interrupted after Ctrl-C or SIGTERM, DataError where every
     earlier state is damaged.
     """
@@ -71,7 +76,7 @@ def train(
     precision = resolve_precision(settings.precision, accelerator.device)
     log = log or TrainingLog(None)
     torch.manual_seed(settings.seed)  # the heads' first weights
-    trained = TrainedModel.untrained(settings, train_split.label_set)
+    trained = begin(settings, train_split.label_set)
     batches = StepBatches(
         train_split,
         trained.tokenizer,
@@ -146,7 +151,11 @@ def train(
                     progress["best"] = epoch
                     if settings.keep == "best" and accelerator.is_main_process:
                         save_best(folder, trained.model)
-                progress["finished"] = done == len(batches) or _out_of_patience(epoch, progress, settings)
+                progress["finished"] = (
+                    done == len(batches)
+                    or epoch["epoch"] == last_epoch
+                    or _out_of_patience(epoch, progress, settings)
+                )
             interrupted = any_process(accelerator, bool(caught) or done == stop_after)
             if epoch_end or interrupted or done % settings.save_every == 0:
                 progress["seconds"] = earlier + time.monotonic() - began

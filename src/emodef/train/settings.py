@@ -46,6 +46,10 @@ class TrainSettings(BaseModel):
         description="'minilm', a model hub name (a folder of that name in $EMODEF_BACKBONES comes first), or a folder with a "
         "transformers checkpoint",
     )
+    start: str | None = Field(
+        None,
+        description="begin with this trained model (its own folder, or its run's) instead of the bare backbone",
+    )
     setup: str = Field("none", description="none, or tasks joined by +: cdp, mlm, match")
     pooling: Literal["own", "mean"] = Field(
         "own", description="the architecture's own pooling projection, or the mean of the token vectors"
@@ -109,7 +113,7 @@ class TrainSettings(BaseModel):
     )
     save_every: int = Field(500, ge=1, description="steps between resume states (besides every epoch's end)")
 
-    @field_validator("label_set", "steps_as_p", "dropout", "patience", mode="before")
+    @field_validator("label_set", "start", "steps_as_p", "dropout", "patience", mode="before")
     @classmethod
     def _unset(cls, value: object) -> object:
         # TOML has no null: "none" lets a recipe or --set undo what it builds on.
