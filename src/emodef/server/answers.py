@@ -17,6 +17,7 @@ from emodef.errors import EmodefError
 from emodef.predictor import Predictor
 from emodef.predictor.decisions import labels_of, resolve_thresholds
 from emodef.predictor.prediction import Prediction
+from emodef.reporting.page.content import grouping
 from emodef.server.faults import Fault, fault_of
 
 KEPT = 64  # label sets of clients' own, encoded; each is small
@@ -102,6 +103,7 @@ class Answers:
         info = self.predictor.info
         at_level = self._try("level", lambda: labels_of(level, info))
         exclusive, tuned = info.label_set.exclusive, info.thresholds.get("tuned", {})
+        groups, group_of = grouping(info.label_set) or ((), {})
         thresholds: list[float | None] = [None] * len(at_level)
         if not exclusive:
             thresholds = [float(value) for value in resolve_thresholds(None, level, info)]  # type: ignore[union-attr]
@@ -109,7 +111,12 @@ class Answers:
             "name": at_level.name,
             "exclusive": exclusive,
             "labels": [
-                {"name": name, "definition": definition, "threshold": threshold}
+                {
+                    "name": name,
+                    "definition": definition,
+                    "threshold": threshold,
+                    "group": groups[group_of[name]] if name in group_of else None,
+                }
                 for name, definition, threshold in zip(
                     at_level.names, at_level.definitions, thresholds, strict=True
                 )

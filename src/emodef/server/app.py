@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,17 +12,20 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 import emodef
 from emodef.predictor import Predictor
-from emodef.server import predicting
+from emodef.server import health, logs, predicting
 from emodef.server.answers import Answers
 from emodef.server.batching import Batcher
 from emodef.server.bodies import add_bodies, place
 from emodef.server.faults import Fault, status_code
+from emodef.server.guard import Guard
+from emodef.server.metrics import Metrics
 from emodef.server.models import load_model
-from emodef.server.predicting import SlowLane
 from emodef.server.settings import ServerSettings
+from emodef.server.waiting import SlowLane
 
 ABOUT = "Fine-grained emotions in English text. Errors have one shape: an error with a code, a message and, where one is meant, a field."
 
@@ -36,6 +38,8 @@ class State:
     answers: Answers
     batcher: Batcher
     slow: SlowLane
+    metrics: Metrics
+    stopping: bool = False
 
 
 def create_app(settings: ServerSettings, *, load: Callable[[], Predictor] | None = None) -> FastAPI:
@@ -45,14 +49,18 @@ def create_app(settings: ServerSettings, *, load: Callable[[], Predictor] | None
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         predictor = (load or (lambda: load_model(settings)))()
         limits = settings.limits
-        batcher = Batcher(pass_texts=settings.pass_texts, queue_texts=limits.queue_texts)
-        state = app.state.emodef = State(settings, Answers(predictor), batcher, SlowLane())
+        batcher = Batcher(pass_texts=settings.pass_texts, queue_texts=limits.queue_texts, told=metrics.passed)
+        metrics.waiting.set_function(lambda: batcher.waiting)
+        state = app.state.emodef = State(settings, Answers(predictor), batcher, SlowLane(), metrics)
+        logs.event("ready", model=state.answers.model["name"], threads=predictor.threads)
         try:
             yield
         finally:
+            state.stopping = True
             state.slow.close()
             state.batcher.close()
 
+    metrics = Metrics()
     app = FastAPI(
         title="emodef",
         version=emodef.__version__,
@@ -62,14 +70,23 @@ def create_app(settings: ServerSettings, *, load: Callable[[], Predictor] | None
         redoc_url=None,
     )
     app.include_router(predicting.router)
-    if settings.page and getattr(find_spec("emodef.server.page"), "origin", None):
-        from emodef.server.page import add_page
+    app.include_router(health.router)
+    if settings.page:
+        from emodef.server.page import routes
 
-        add_page(app)
-    app.add_exception_handler(Fault, _told)
+        app.router.routes.extend(routes())
     app.add_exception_handler(HTTPException, _of_status)
     app.add_exception_handler(RequestValidationError, _of_parameters)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            expose_headers=["Content-Disposition", "Retry-After", "X-Request-ID"],
+            max_age=600,
+        )
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
 
@@ -83,29 +100,14 @@ def _document(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-async def _told(_: Request, fault: Exception) -> Response:
-    assert isinstance(fault, Fault)
-    return Response(
-        fault.body(), status_code=fault.status, headers=fault.headers, media_type="application/json"
-    )
-
-
 async def _of_status(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     remedy = {404: "; /openapi.json lists what there is", 405: f": {request.method} is not for this address"}
-    fault = Fault(status_code(error.status_code), str(error.detail) + remedy.get(error.status_code, ""))
-    response = await _told(request, fault)
-    response.headers.update(error.headers or {})
-    return response
+    message = str(error.detail) + remedy.get(error.status_code, "")
+    raise Fault(status_code(error.status_code), message, headers=error.headers)
 
 
-async def _of_parameters(request: Request, error: Exception) -> Response:
+async def _of_parameters(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    return await _told(request, Fault("invalid", first["msg"], field=place(tuple(first["loc"][1:]))))
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    return await _told(
-        request, Fault("internal", "a fault of this server; its log has more under this request's id")
-    )
+    raise Fault("invalid", first["msg"], field=place(tuple(first["loc"][1:])))

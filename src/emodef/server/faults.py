@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from emodef.errors import DataError, EmodefError, MissingExtraError, SettingsError
@@ -35,10 +36,17 @@ class Fault(Exception):
     """What went wrong with a request, as the client is told it."""
 
     def __init__(
-        self, code: str, message: str, *, field: str | None = None, retry_after: float | None = None
+        self,
+        code: str,
+        message: str,
+        *,
+        field: str | None = None,
+        retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.code, self.message, self.field, self.retry_after = code, message, field, retry_after
+        self._headers = dict(headers or {})
 
     @property
     def status(self) -> int:
@@ -48,7 +56,7 @@ class Fault(Exception):
     @property
     def headers(self) -> dict[str, str]:
         """Those that belong to this error."""
-        found: dict[str, str] = {}
+        found = dict(self._headers)
         if self.status == 503:
             found["Retry-After"] = str(max(1, round(self.retry_after or 1)))
         if self.status == 401:
@@ -62,6 +70,10 @@ class Fault(Exception):
     def body(self) -> bytes:
         """As JSON; half of a surrogate pair, which UTF-8 cannot hold, is replaced."""
         return json.dumps(self.to_dict(), ensure_ascii=False).encode("utf-8", "replace")
+
+
+class Gone(Exception):
+    """The client hung up; there is nobody to answer."""
 
 
 def fault_of(error: EmodefError, field: str | None = None) -> Fault:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -15,44 +12,13 @@ from emodef.server import schemas
 from emodef.server.answers import check_sizes, told
 from emodef.server.bodies import body_of, read, responses
 from emodef.server.faults import Fault
+from emodef.server.waiting import answered, as_json, facts_of, state_of
 
 if TYPE_CHECKING:
     from emodef.predictor import Predictor
     from emodef.server.app import State
 
-SLOW = 16  # explanations and new label sets that may wait for their thread
-Answer = TypeVar("Answer")
 router = APIRouter(prefix="/v1", tags=["prediction"])
-
-
-def state_of(request: Request) -> State:
-    """What the application holds."""
-    found: State = request.app.state.emodef
-    return found
-
-
-class SlowLane:
-    """One thread for what takes long, so that a short text never waits behind it; past `SLOW` waiting, Fault("busy")."""
-
-    def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="slow")
-        self._waiting = 0
-
-    async def run(self, call: Callable[[], Answer]) -> Answer:
-        """What `call` returns; while it waits for its turn, it can be cancelled."""
-        if self._waiting >= SLOW:
-            raise Fault(
-                "busy", f"{self._waiting} explanations or label sets are waiting already", retry_after=2
-            )
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, call)
-        finally:
-            self._waiting -= 1
-
-    def close(self) -> None:
-        """Finish what was begun."""
-        self._executor.shutdown(cancel_futures=True)
 
 
 @router.get("/labels", responses=responses(schemas.Labels, 422))
@@ -75,13 +41,14 @@ async def predict(request: Request) -> Response:
     asked = await read(request, schemas.PredictRequest)
     limits = state.settings.limits
     check_sizes(asked.texts, limits.texts, limits.text_characters)
+    note(request, asked.texts)
     how = state.answers.asked(
         threshold=asked.threshold,
         at_least_one=asked.at_least_one,
         level=asked.level,
         calibrated=asked.calibrated,
     )
-    found = await state.batcher.submit(asked.texts, how)
+    found = await answered(request, state.batcher.submit(asked.texts, how))
     return as_json(
         {
             "model": state.answers.model,
@@ -101,9 +68,10 @@ async def score(request: Request) -> Response:
     asked = await read(request, schemas.ScoreRequest)
     limits = state.settings.limits
     check_sizes(asked.texts, limits.texts, limits.text_characters)
-    predictor = await own(state, asked.labels, asked.known)
+    note(request, asked.texts)
+    predictor = await answered(request, own(state, asked.labels, asked.known))
     how = state.answers.asked(threshold=asked.threshold, at_least_one=asked.at_least_one, predictor=predictor)
-    found = await state.batcher.submit(asked.texts, how)
+    found = await answered(request, state.batcher.submit(asked.texts, how))
     return as_json(
         {
             "model": state.answers.model,
@@ -122,12 +90,21 @@ async def explain(request: Request) -> Response:
     state = state_of(request)
     asked = await read(request, schemas.ExplainRequest)
     check_sizes([asked.text], 1, state.settings.limits.explain_characters, "text")
-    predictor = None if asked.own is None else await own(state, asked.own, asked.known)
+    note(request, [asked.text])
+    predictor = None if asked.own is None else await answered(request, own(state, asked.own, asked.known))
     state.answers.asked(threshold=asked.threshold, level=asked.level, predictor=predictor)
-    found = await state.slow.run(
+    work = state.slow.run(
         lambda: state.answers.explain(asked.text, asked.labels, asked.level, asked.threshold, predictor)
     )
-    return as_json(found)
+    return as_json(await answered(request, work))
+
+
+def note(request: Request, texts: Sequence[str]) -> None:
+    """For the log: how many texts, of how many characters; the texts themselves only where they are asked for."""
+    facts = facts_of(request)
+    facts["texts"], facts["characters"] = len(texts), sum(map(len, texts))
+    if state_of(request).settings.log_texts:
+        facts["content"] = list(texts)
 
 
 async def own(state: State, labels: Mapping[str, str | schemas.Own], known: bool | list[str]) -> Predictor:
@@ -158,9 +135,3 @@ async def own(state: State, labels: Mapping[str, str | schemas.Own], known: bool
         check_sizes(texts, len(texts), limits.definition_characters, f"labels.{name}")
         given[name] = one if isinstance(one, str) else {k: v for k, v in one.items() if v not in ([],)}
     return await state.slow.run(lambda: state.answers.own(given, known))
-
-
-def as_json(content: Any) -> Response:
-    """Strict JSON; texts stand as they are, not as escapes."""
-    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    return Response(body, media_type="application/json")

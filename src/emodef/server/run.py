@@ -12,9 +12,11 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from emodef.errors import SettingsError, require
+from emodef.server import logs
 from emodef.server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ def serve(settings: ServerSettings, told: Callable[[str], None] = print) -> None
     address, port = sockets[0].getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
     told(f"emodef serves http://{shown}:{port}/ (Ctrl-C ends it)")
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn sends itself those it has answered once more
+        signal.signal(number, _end)
     if loading is not None:
         predictor = loading.result()
         _server(_config(settings, lambda: predictor)).run(sockets)
@@ -46,6 +50,10 @@ def serve(settings: ServerSettings, told: Callable[[str], None] = print) -> None
     from uvicorn.supervisors import Multiprocess
 
     Multiprocess(_config(settings, None), sockets=sockets).run()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 class Loading:
@@ -116,6 +124,7 @@ def _server(config: uvicorn.Config) -> uvicorn.Server:
 
 def application(settings: ServerSettings, load: Callable[[], Predictor] | None) -> Any:
     """The application of this process; of a worker, which ends when its supervisor does."""
+    logs.set_up(requests=settings.log_requests)
     if load is None:
         follow_parent()
     from emodef.server.app import create_app

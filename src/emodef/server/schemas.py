@@ -122,6 +122,10 @@ class Label(BaseModel):
     name: str
     definition: str
     threshold: float | None
+    group: str | None = Field(
+        None,
+        description="The label of the coarsest set that it belongs to, such as positive; null where there is none",
+    )
 
 
 class Labels(BaseModel):
