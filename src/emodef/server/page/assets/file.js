@@ -124,7 +124,7 @@ export function startFile() {
     say("The file is sent.");
     $("file-stop").focus();
     try {
-      await ask("/ready"); // waits where there is no answer now, and asks for a key where one is needed
+      await read("/v1/labels"); // waits where there is no answer now, and asks for a key where one is needed
       const made = await upload(body);
       view.id = made.id;
       remember(made.id);

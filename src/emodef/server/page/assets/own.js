@@ -44,7 +44,7 @@ export function startOwn(isOpen, able) {
   const view = { scores: null, predicted: new Set(), problem: null, words: null };
   const hueOf = (name) => `var(--s${Math.max(0, labels.findIndex((one) => one.name.trim() === name)) % HUES})`;
   const reader = new Reader($("own-reader"), { name: "A text to try your labels on" });
-  const threshold = new Threshold($("own-threshold"), { own: "Advised", change: () => { show(); } });
+  const threshold = new Threshold($("own-threshold"), { own: "Suggested", change: () => { show(); } });
   const usable = () => labels.filter((one) => !lacking(one, labels)).map(clean).filter(whole);
   // as the server takes them; entries, so that no name means anything to this language
   const sent = () => Object.fromEntries(usable().map(({ name, definitions, examples, threshold: bound }) =>
@@ -152,7 +152,7 @@ export function startOwn(isOpen, able) {
     const bound = field("input", "Its own threshold", label.threshold ?? "", (value) => {
       const number = Number(value);
       label.threshold = value.trim() && number > 0 && number < 1 ? number : null;
-    }, { type: "number", min: 0.01, max: 0.99, step: 0.01, placeholder: "advised" });
+    }, { type: "number", min: 0.01, max: 0.99, step: 0.01, placeholder: "suggested" });
     const more = make("details", {}, make("summary", {}, "More"),
       make("button", { type: "button", class: "link", onclick: () => { label.definitions.push(""); drawMeanings(); meanings.lastChild.focus(); } }, "Say it in other words, too"),
       make("div", { class: "row" }, make("span", {}, "Texts that show it, one a line"), field("textarea", "Texts that show it, one a line", label.examples.join("\n"), (value) => { label.examples = value.toWellFormed().split("\n"); }, { rows: 2 })),

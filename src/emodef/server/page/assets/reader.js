@@ -3,8 +3,8 @@ import { make } from "./charts.js";
 
 const FAINT = 0.02; // a shift of a probability that is not shown
 const TRY = [
-  "Thank you so much, I was worried sick and you stayed with me all night!",
-  "They cancelled it again, and nobody even said sorry.",
+  "I hope it works out; I am still nervous about it.",
+  "I can't believe we won, I am so happy and so proud of everyone!",
   "Wait, you kept every letter he ever wrote to you?",
 ];
 
@@ -40,7 +40,7 @@ export class Reader {
     this.samples = make("div", { class: "samples" }, make("span", {}, "Try"), TRY.map((sample) =>
       make("button", { type: "button", class: "sample", onclick: () => { setText(sample); this.area.focus(); } }, sample)));
     this.clear = make("button", { type: "button", class: "clear", "aria-label": "Clear the text", title: "Clear", onclick: () => { setText(""); this.area.focus(); } }, "×");
-    box.replaceChildren(make("div", { class: "paper" }, make("div", { class: "stack" }, this.under, this.area), this.clear), this.samples);
+    box.replaceChildren(make("div", { class: "paper" }, make("div", { class: "layers" }, this.under, this.area), this.clear), this.samples);
     readers.push(this);
     this.show();
   }
