@@ -63,13 +63,15 @@ def train(
     log: TrainingLog | None = None,
     begin: Callable[[TrainSettings, LabelSet], TrainedModel] = starting_model,
     last_epoch: int | None = None,
+    save_epochs: bool = True,
 ) -> Trained:
     """Train on `corpus["train"]`, evaluating on `corpus["dev"]` each epoch where there is one; resume states go to `folder`/state.
 
     `stop_after` saves and stops after so many steps (as a signal would). `begin` makes the model to train. After `last_epoch` the run is
-    finished, with the learning rate where it is. Raises SettingsError where settings, corpus and an earlier
-    state do not fit, TrainingError for a non-finite loss or a full disk, Interrupted after Ctrl-C or SIGTERM, DataError where every
-    earlier state is damaged.
+    finished, with the learning rate where it is; without `save_epochs` no state is saved at epochs' ends.
+
+    Raises SettingsError where settings, corpus and an earlier state do not fit, TrainingError for a non-finite loss or a full disk,
+    Interrupted after Ctrl-C or SIGTERM, DataError where every earlier state is damaged.
     """
     train_split, dev = _splits(corpus, settings)
     accelerator = _accelerator(cpu)
@@ -161,7 +163,8 @@ def train(
                 progress["seconds"] = earlier + time.monotonic() - began
                 progress["tokens"] = [batches.tokens.real, batches.tokens.computed]
                 progress["window"] = bar.window
-                if accelerator.is_main_process:
+                wanted = save_epochs or interrupted or done % settings.save_every == 0
+                if wanted and accelerator.is_main_process:
                     save_state(state, done, trained.model, optimizer, progress)
                 accelerator.wait_for_everyone()
                 trim_memory()

@@ -4,7 +4,7 @@ RUN/settings.json, versions.json, log.jsonl   what was asked, with what, how it 
 RUN/model/                                    the saved model (checkpoint.py)
 RUN/probabilities.npz                         dev and test probabilities of every head, float16, with the texts' ids
 RUN/metrics.json                              the evaluation of each split under each threshold policy; written last
-RUN/state/, best.safetensors                  while it runs: what --resume goes on from
+RUN/state/, folds/, best.safetensors          while it runs: what --resume goes on from
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from emodef.atomic import write_bytes, write_text
 from emodef.corpora import Corpus
 from emodef.errors import SettingsError
 from emodef.evaluation import Report
-from emodef.runs import DESCRIBES, evaluate_splits, fingerprint, started
+from emodef.runs import DESCRIBES, evaluate_splits, fingerprint, report, started
 from emodef.train.card import model_card
 from emodef.train.checkpoint import TrainedModel
+from emodef.train.few_shot import CrossValidated, by_folds, cross_validate, remove_folds
 from emodef.train.logs import TrainingLog
 from emodef.train.loop import Trained, train
 from emodef.train.performance import resolve_precision
@@ -86,11 +87,28 @@ def run_training(
             console=console if main else None,
             tensorboard=folder / "tensorboard" if tensorboard and main else None,
         )
-        trained = train(settings, corpus, folder, resume=resume, cpu=cpu, log=log)
+        folded = None
+        if by_folds(settings, corpus):
+            with writing(folder):
+                folded = cross_validate(settings, corpus["train"], folder, cpu=cpu, log=log)
+            last = settings.model_copy(update={"keep": "last"})
+            trained = train(
+                last,
+                corpus,
+                folder,
+                resume=resume,
+                cpu=cpu,
+                log=log,
+                last_epoch=folded.epoch,
+                save_epochs=False,
+            )
+            trained.model.settings = settings
+        else:
+            trained = train(settings, corpus, folder, resume=resume, cpu=cpu, log=log)
         if not main:
             return Run(folder, trained.model, {})
         with writing(folder):
-            return _finish(trained, settings, corpus, folder, about, weights)
+            return _finish(trained, settings, corpus, folder, about, weights, folded)
 
 
 def _open(folder: Path, settings: TrainSettings, resume: bool) -> None:
@@ -135,6 +153,7 @@ def _finish(
     folder: Path,
     about: Mapping[str, Any],
     weights: bool,
+    folded: CrossValidated | None = None,
 ) -> Run:
     """Measure and save; metrics.json, last, marks the run as finished."""
     heads = ("emotion", "match") if "match" in settings.tasks else ("emotion",)
@@ -150,10 +169,14 @@ def _finish(
     _save_probabilities(folder / "probabilities.npz", by_head, corpus)
     answers = {split: found[settings.scores].astype(np.float32) for split, found in by_head.items()}
     thresholds, reports = evaluate_splits(answers, corpus, settings.threshold)
+    if folded is not None and folded.thresholds:
+        thresholds["tuned"] = folded.thresholds
+        reports |= {
+            f"{split} tuned": report(found, corpus[split], thresholds, "tuned", corpus["train"].labels)
+            for split, found in answers.items()
+        }
     trained.model.thresholds = thresholds
-    trained.model.metrics = {
-        name: report.to_dict()["levels"][0]["summary"] for name, report in reports.items()
-    }
+    trained.model.metrics = {name: found.to_dict()["levels"][0]["summary"] for name, found in reports.items()}
     facts = training_facts(trained)
     facts |= {"corpus": fingerprint(corpus), "peak_memory_mib": peak_memory(PartialState().device)}
     trained.model.save(folder / "model", model_card(trained.model, facts, reports, corpus, about))
@@ -161,11 +184,12 @@ def _finish(
         for path in (folder / "model").iterdir():
             if path.name not in DESCRIBES:
                 path.unlink()
-    measured = {name: report.to_dict() for name, report in reports.items()}
-    write_text(
-        folder / "metrics.json",
-        as_json({"training": facts, "epochs": trained.epochs, "reports": measured}),
-    )
+    measured = {name: found.to_dict() for name, found in reports.items()}
+    content = {"training": facts, "epochs": trained.epochs, "reports": measured}
+    if folded is not None:
+        content["cross_validation"] = folded.to_dict()
+    write_text(folder / "metrics.json", as_json(content))
+    remove_folds(folder)
     _remove_states(folder)
     return Run(folder, trained.model, reports)
 
