@@ -86,6 +86,7 @@ def root(
 
 # command, or group of commands -> its module here
 MODULES = {
+    "fit": "fitting",
     "train": "training",
     "recipes": "training",
     "evaluate": "evaluating",

@@ -1,0 +1,292 @@
+"""`fit`: a head for labels of one's own, from a light model and labelled texts; and its folder. Imports definitions, predictor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import emodef
+from emodef.definitions import Definitions, read_labels
+from emodef.errors import DataError, SettingsError
+from emodef.fitting.card import fitted_card
+from emodef.fitting.folds import text_groups
+from emodef.fitting.regression import Linear
+from emodef.fitting.selection import BIAS_STRENGTH, STRENGTHS, Chosen, Dev, macro_f1, select
+from emodef.labels import LabelSet
+from emodef.metrics import coarsen_probabilities, decide
+from emodef.predictor.core import SHIPPED, Predictor
+from emodef.predictor.head import SHIPPED_BASE, HeadInfo, LabelHead, hash_of, unit
+from emodef.predictor.model_file import CARD, HEAD, INFO, MODEL, TOKENIZER
+from emodef.predictor.session import EMBEDDING
+
+Labels = NDArray[Any] | Sequence[Sequence[str]] | Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedHead:
+    """A head fitted to labelled texts, on the predictor whose embeddings it reads.
+
+    base: that predictor. head, info: what `save` writes. start: the head it began with, made of the definitions alone. chosen: how
+    strongly it was held to that, and its probabilities on texts that were held out.
+    """
+
+    base: Predictor
+    head: LabelHead
+    info: HeadInfo
+    start: LabelHead
+    chosen: Chosen
+
+    @property
+    def label_set(self) -> LabelSet:
+        """The labels it predicts."""
+        return self.info.label_set
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What it was fitted on and what was measured, as head.json has it."""
+        return self.info.about
+
+    @property
+    def notes(self) -> list[str]:
+        """What its user should know: labels without a text, too few texts to choose by."""
+        return list(self.about["notes"])
+
+    def predictor(self) -> Predictor:
+        """A Predictor that answers with this head."""
+        return self.base.with_head(self.head, self.info)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write head.npz, head.json and a card; and the light model it stands on, where that is not the one emodef brings.
+
+        Raises SettingsError for a folder that holds something else.
+        """
+        out = Path(folder)
+        check_free(out)
+        out.mkdir(parents=True, exist_ok=True)
+        if self.info.base != SHIPPED_BASE:
+            source = self.base.graph.path.parent
+            for name in (MODEL, TOKENIZER, INFO):
+                if (source / name).resolve() != (out / name).resolve():
+                    shutil.copyfile(source / name, out / name)
+        self.head.write(out, self.info)
+        (out / CARD).write_text(fitted_card(self.info), encoding="utf-8")
+        return out
+
+
+def fit(
+    predictor: Predictor,
+    texts: Sequence[str],
+    labels: Labels,
+    definitions: Definitions | LabelSet | Mapping[str, Any] | str | os.PathLike[str],
+    *,
+    dev: tuple[Sequence[str], Labels] | None = None,
+    known: Sequence[str] = (),
+    strength: float | None = None,
+    seed: int = 0,
+    source: str = "",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> FittedHead:
+    """A head on `predictor`'s text embeddings that begins with the labels' definitions and learns from labelled texts. Without torch.
+
+    labels: 0/1 (n, K), or for each text its label or a list of its labels. definitions: as `emodef.definitions.read_labels` takes them.
+    dev: further texts and labels to choose by; else cross-validation. known: those among the labels that begin as the model learned them.
+    strength: of the pull back to the definitions, `inf` to keep their weights and fit biases alone; by default
+    chosen. source: the data's name, for the card. progress: told what is done, how many, of how many.
+
+    Raises DataError for texts and labels that do not fit, an empty text, fewer texts than labels; LabelSetError for a label that has no
+    definition.
+    """
+    meant = read_labels(definitions)
+    label_set = meant.label_set
+    truth = _checked(texts, labels, label_set, "text")
+    if len(texts) < len(label_set):
+        raise DataError(
+            f"{len(texts)} labelled texts are fewer than the {len(label_set)} labels; give at least one a label, take labels out, or "
+            "score these labels by their definitions alone, which needs no texts: emodef predict --labels FILE"
+        )
+    if strength is not None and not strength > 0:
+        raise SettingsError(f"strength = {strength:g}: give a number above 0, or inf")
+    tell = progress or (lambda what, done, total: None)
+    base = predictor.root
+    start, unlabelled = starting_head(base, meant, known=known)
+    without = [name for name, there in zip(label_set.names, truth.sum(axis=0), strict=True) if not there]
+    if base.info.match is None and without:
+        raise DataError(
+            f"no text has {', '.join(without)}, and this model cannot score a label by its definition, not having been trained to match; "
+            "label texts that have it, or take it out"
+        )
+    vectors = _embed(base, texts, tell, "texts")
+    held = None
+    if dev is not None:
+        dev_truth = _checked(dev[0], dev[1], label_set, "dev text")
+        held = Dev(_embed(base, dev[0], tell, "dev texts"), dev_truth)
+    chosen = select(
+        vectors,
+        truth,
+        text_groups(texts),
+        Linear(start.weight.astype(np.float64), start.bias.astype(np.float64)),
+        exclusive=label_set.exclusive,
+        dev=held,
+        strengths=STRENGTHS if strength is None else (strength,),
+        seed=seed,
+        progress=lambda done, total: tell("fits", done, total),
+    )
+    head = LabelHead(
+        chosen.head.weight.astype(np.float32), chosen.head.bias.astype(np.float32), label_set.exclusive
+    )
+    x, y = (vectors, truth) if held is None else (held.vectors, held.truth)
+    alone = decide(start.probabilities(x), _own(unlabelled, label_set), exclusive=label_set.exclusive)
+    told = {
+        "name": f"{label_set.name}, fitted on {base.info.about.get('name', 'a light model')}",
+        "fitted_on": {"source": source, "texts": len(texts), "distinct": int(text_groups(texts).max()) + 1},
+        "support": {name: int(n) for name, n in zip(label_set.names, truth.sum(axis=0), strict=True)},
+        "strength": None if np.isinf(chosen.strength) else chosen.strength,
+        "bias_strength": BIAS_STRENGTH,
+        "judged": chosen.judged,
+        "macro_f1": {
+            "definitions": None if base.info.match is None else macro_f1(y.astype(bool), alone),
+            "fitted": chosen.macro_f1(_own(unlabelled, label_set)),
+        },
+        "base": base.info.about.get("name"),
+        "emodef": emodef.__version__,
+        "notes": _notes(label_set, truth.sum(axis=0), chosen),
+    }
+    path, shipped = base.graph.path, SHIPPED / MODEL
+    same = shipped.exists() and (path.resolve() == shipped.resolve() or hash_of(path) == hash_of(shipped))
+    thresholds = _thresholds(chosen, unlabelled, meant)
+    info = HeadInfo(label_set, hash_of(path), SHIPPED_BASE if same else MODEL, thresholds, told)
+    return FittedHead(base, head, info, start, chosen)
+
+
+def starting_head(
+    base: Predictor, meant: Definitions, *, known: Sequence[str] = ()
+) -> tuple[LabelHead, Mapping[str, Any]]:
+    """What a fit begins with: the definitions' embeddings times the trained scale, biases and thresholds as without labelled texts.
+
+    known: labels that begin as the model learned them. A model that was not trained to match begins with nothing. Raises SettingsError.
+    """
+    label_set = meant.label_set
+    if strange := [name for name in known if name not in label_set.names]:
+        raise SettingsError(
+            f"known: {strange[0]!r} is none of the labels to fit; add it to them, or leave it out of known"
+        )
+    if base.info.match is None:
+        if known:
+            raise SettingsError("known: this model was not trained to match; leave known out")
+        width = base.graph.outputs[EMBEDDING]
+        nothing = np.zeros((len(label_set), width), dtype=np.float32)
+        head = LabelHead(nothing, np.zeros(len(label_set), dtype=np.float32), label_set.exclusive)
+        return head, {"fixed": base.info.thresholds["fixed"]}
+    begun = base.with_labels(meant, known=list(known))
+    whole = begun.head
+    assert whole is not None  # the model matches
+    order = [begun.label_set.index(name) for name in label_set.names]
+    head = LabelHead(whole.weight[order], whole.bias[order], label_set.exclusive)
+    tuned = begun.info.thresholds.get("tuned", {}).get(begun.label_set.name)
+    thresholds: dict[str, Any] = {"fixed": begun.info.thresholds["fixed"]}
+    if tuned is not None:
+        thresholds["tuned"] = {label_set.name: [tuned[k] for k in order]}
+    return head, thresholds
+
+
+def check_free(out: Path) -> None:
+    """Raise SettingsError where `out` holds anything but a fitted head, which may be replaced."""
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"{out} is a file; give a folder (--out)")
+    if out.is_dir() and not (out / HEAD).exists() and any(out.iterdir()):
+        raise SettingsError(f"{out} holds something else than a fitted head; give another folder (--out)")
+
+
+def _checked(texts: Sequence[str], labels: Labels, label_set: LabelSet, what: str) -> NDArray[np.uint8]:
+    """0/1 (n, K). Raises DataError."""
+    if isinstance(texts, str):
+        raise DataError("one text where a list of them is expected; nothing is fitted to a single text")
+    for row, text in enumerate(texts, start=1):
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(
+                f"{what} {row} is empty or no text; give it words, or leave it out with its labels"
+            )
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "biuf":
+        hot = labels
+    else:
+        hot = label_set.multi_hot([[each] if isinstance(each, str) else list(each) for each in labels])
+    if hot.shape != (len(texts), len(label_set)) or not np.isin(hot, (0, 1)).all():
+        raise DataError(
+            f"labels are {hot.shape}, for {len(texts)} texts and {len(label_set)} labels; give 0 or 1 for each text and label, or a "
+            "list of names for each text"
+        )
+    numbers = hot.sum(axis=1)
+    if label_set.exclusive and (bad := np.flatnonzero(numbers != 1)).size:
+        raise DataError(
+            f"{what} {bad[0] + 1} has {int(numbers[bad[0]])} labels, and of {label_set.name!r} a text has one; correct it, or set "
+            "exclusive = false in the label set's file"
+        )
+    if not hot.any():
+        raise DataError(f"no {what} has a label; label some")
+    return hot.astype(np.uint8)
+
+
+def _embed(
+    predictor: Predictor, texts: Sequence[str], tell: Callable[[str, int, int], None], what: str
+) -> NDArray[np.float32]:
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        tell(what, done, len(texts))
+
+    return unit(predictor.embed(list(texts), progress=advance))
+
+
+def _own(thresholds: Mapping[str, Any], label_set: LabelSet) -> NDArray[np.float64]:
+    """One a label, (K,)."""
+    given = thresholds.get("tuned", {}).get(label_set.name, thresholds["fixed"])
+    return np.broadcast_to(np.asarray(given, dtype=np.float64), (len(label_set),))
+
+
+def _thresholds(chosen: Chosen, unlabelled: Mapping[str, Any], meant: Definitions) -> dict[str, Any]:
+    """As head.json has them: of the labels, a user's own kept as given, and of every coarser level."""
+    label_set = meant.label_set
+    found: dict[str, Any] = {"fixed": unlabelled["fixed"]}
+    if label_set.exclusive:
+        return found
+    tuned = chosen.thresholds(_own(unlabelled, label_set)).tolist()
+    given = zip(tuned, meant.thresholds, strict=True)
+    found["tuned"] = {label_set.name: [own if own is not None else each for each, own in given]}
+    for level in label_set.mappings:
+        coarse, groups = label_set.groups(level)
+
+        def coarsen(values: NDArray, groups: NDArray = groups, width: int = len(coarse)) -> NDArray:
+            return np.asarray(coarsen_probabilities(values, groups, width), dtype=np.float64)
+
+        found["tuned"][level] = chosen.thresholds(np.full(len(coarse), unlabelled["fixed"]), coarsen).tolist()
+    return found
+
+
+def _notes(label_set: LabelSet, support: NDArray, chosen: Chosen) -> list[str]:
+    notes = []
+    without = [name for name, n in zip(label_set.names, support, strict=True) if not n]
+    if without:
+        notes.append(
+            f"no text has {', '.join(without)}: scored by {'its definition' if len(without) == 1 else 'their definitions'} alone; label "
+            "texts that have it to fit it too"
+        )
+    if not chosen.judged:
+        notes.append(
+            "all texts are the same but for case and punctuation, so nothing could be held out: the strength is the default, thresholds "
+            "are those used without labelled texts; add other texts"
+        )
+    few = [name for name, n in zip(label_set.names, support, strict=True) if 0 < n < 5]
+    if few:
+        notes.append(
+            f"fewer than 5 texts: {', '.join(few)}; what is measured there is mostly chance, and their thresholds are mostly the common one"
+        )
+    return notes
