@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,9 +57,14 @@ def browser_path() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+def is_required() -> bool:
+    """Whether a test that needs a browser fails, and is not skipped, where there is none."""
+    return os.environ.get("CI") == "true" or os.environ.get("EMODEF_REQUIRE_BROWSER") == "1"
+
+
 @contextmanager
 def running_browser() -> Iterator[Any]:
-    required = os.environ.get("CI") == "true" or os.environ.get("EMODEF_REQUIRE_BROWSER") == "1"
+    required = is_required()
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
@@ -77,21 +83,30 @@ def running_browser() -> Iterator[Any]:
 
 
 @contextmanager
-def opening(browser: Any) -> Iterator[Open]:
-    """What opens a file in a page of its own; at the end, nothing may have gone wrong in one or been asked for."""
+def opening(browser: Any, server: str | None = None) -> Iterator[Open]:
+    """What opens a file, or with `server` that address, in a page of its own; at the end, nothing may have gone wrong in one.
+
+    A file may ask for nothing; a server's page for what its server has. `expected`: what the browser may complain of.
+    """
     contexts, faults, requests = [], [], []
 
-    def open_it(path: Path, width: int = 1280, **options: Any) -> Any:
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+    def open_it(
+        place: Path | str, width: int = 1280, height: int = 900, expected: str | None = None, **options: Any
+    ) -> Any:
+        def complain(text: str) -> None:
+            if expected is None or expected not in text:
+                faults.append(text)
+
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
         page.on(
             "console",
-            lambda message: faults.append(message.text) if message.type in ("error", "warning") else None,
+            lambda message: complain(message.text) if message.type in ("error", "warning") else None,
         )
-        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("pageerror", lambda error: complain(str(error)))
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(path.as_uri())
+        page.goto(place.as_uri() if isinstance(place, Path) else place)
         return page
 
     yield open_it
@@ -99,6 +114,33 @@ def opening(browser: Any) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert not faults
+    assert hits == [None] * len(hits)
+    if server is not None:
+        assert all(url.startswith((f"{server}/", f"blob:{server}/")) for url in requests), requests
+        return
     assert all(url.startswith("file://") and url.endswith(".html") for url in requests), requests
     assert len(requests) == len(contexts)
-    assert hits == [None] * len(hits)
+
+
+def violations(page: Any) -> list[str]:
+    """What axe (WCAG 2.2 A and AA, and its best practices) finds wrong in a page as it stands."""
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ModuleNotFoundError:
+        if is_required():
+            pytest.fail("axe is not installed: pip install axe-playwright-python")
+        pytest.skip("axe-playwright-python is not installed")
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{each['id']}: {node['html'][:160]} {node['failureSummary']}"
+        for each in found
+        for node in each["nodes"]
+    ]
+
+
+def until(page: Any, condition: str, arg: Any = None, seconds: float = 20) -> None:
+    """Wait until an expression is true in the page. (playwright's own wait evaluates text there, which a policy may forbid.)"""
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition, arg):
+        assert time.monotonic() < end, f"not within {seconds:g} seconds: {condition}"
+        page.wait_for_timeout(20)

@@ -8,6 +8,13 @@ export class Refusal extends Error {
   }
 }
 
+// what to tell the reader of an error; what no reader can mend goes to the console too
+export function messageOf(error) {
+  if (error instanceof Refusal) return error.message;
+  console.warn(error);
+  return "This page could not read the server’s answer; load it again.";
+}
+
 const LONGEST_WAIT = 8000; // ms between two tries
 const KEY = "emodef.key";
 let key = null;

@@ -1,6 +1,6 @@
 // The third tab: a file goes to the server as a job; how far it is, what is in it, the result.
 import { $, count, followWidth, listenToFilter, make, showReport, whole as number } from "./charts.js";
-import { Refusal, ask, headers, needsKey, read, refusal } from "./api.js";
+import { Refusal, ask, headers, messageOf, needsKey, read, refusal } from "./api.js";
 import { Threshold } from "./feels.js";
 import { levels } from "./look.js";
 import { beginning, firstRows, guess, suffix } from "./rows.js";
@@ -132,8 +132,7 @@ export function startFile() {
     } catch (error) {
       if (error.name === "AbortError") return;
       only("settings");
-      problem(error instanceof Refusal ? error.message : "This page could not read the server’s answer; load it again.");
-      if (!(error instanceof Refusal)) console.warn(error);
+      problem(messageOf(error));
     }
   }
 
@@ -217,7 +216,7 @@ export function startFile() {
       Object.assign(view, { id: null });
       remember(null);
       only("choose");
-      if (error.status !== 404) problem(error.message);
+      if (error.status !== 404) problem(messageOf(error));
     }
   }
 

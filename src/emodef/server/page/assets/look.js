@@ -1,6 +1,6 @@
 // The first tab: while one types, what the text's labels are, and a moment later which words carry them.
 import { $, make, options } from "./charts.js";
-import { Newest, Refusal, read, send } from "./api.js";
+import { Newest, messageOf, read, send } from "./api.js";
 import { Feels, Threshold, score } from "./feels.js";
 import { Reader, hasText, onText, tellWords, theText, weigh } from "./reader.js";
 
@@ -24,7 +24,7 @@ export async function readLevels() {
 }
 
 export function startLook(isOpen) {
-  const view = { level: 0, scores: null, predicted: new Set(), picked: null, all: false, words: null };
+  const view = { level: 0, scores: null, predicted: new Set(), picked: null, all: false, words: null, problem: null };
   const at = () => levels[view.level];
   const label = (name) => at().labels.find((one) => one.name === name);
   const hueOf = (name) => hue(label(name));
@@ -49,7 +49,10 @@ export function startLook(isOpen) {
       draw();
       askWords();
     },
-    fail: (error) => tellProblem(error),
+    fail: (error) => {
+      Object.assign(view, { problem: messageOf(error), scores: null });
+      draw();
+    },
   });
   const words = new Newest({
     wait: LATER,
@@ -60,14 +63,8 @@ export function startLook(isOpen) {
       drawWords();
       say();
     },
-    fail: (error) => tellProblem(error),
+    fail: (error) => $("text-words").replaceChildren(make("p", { class: "hint" }, messageOf(error))),
   });
-
-  function tellProblem(error) {
-    view.problem = error instanceof Refusal ? error.message : "This page could not read the server’s answer; load it again.";
-    if (!(error instanceof Refusal) && error.name !== "AbortError") console.warn(error);
-    draw();
-  }
 
   function found() {
     return at().labels

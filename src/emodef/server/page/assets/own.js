@@ -1,14 +1,15 @@
 // The second tab: labels of one's own, each a name and what it means, scored while they are written.
 import { $, make } from "./charts.js";
-import { Newest, Refusal, read, send } from "./api.js";
+import { Newest, messageOf, read, send } from "./api.js";
 import { Threshold, score } from "./feels.js";
-import { Reader, hasText, onText, tellWords, theText, weigh } from "./reader.js";
+import { Reader, hasText, onText, setText, tellWords, theText, weigh } from "./reader.js";
 import { readLabels, writeLabels } from "./toml.js";
 
 const STORE = "emodef.labels";
 const SOON = 220; // ms after a key until scores are asked for
 const LATER = 500; // ms after an answer until its words are
 const HUES = 8;
+const MOST = 4; // labels whose words are shown at once
 const blank = () => ({ name: "", definitions: [""], examples: [], threshold: null });
 const isText = (value) => typeof value === "string";
 
@@ -44,17 +45,12 @@ export function startOwn(isOpen, able) {
   const view = { scores: null, predicted: new Set(), problem: null, words: null };
   const hueOf = (name) => `var(--s${Math.max(0, labels.findIndex((one) => one.name.trim() === name)) % HUES})`;
   const reader = new Reader($("own-reader"), { name: "A text to try your labels on" });
-  const threshold = new Threshold($("own-threshold"), { own: "Suggested", change: () => { show(); } });
+  const threshold = new Threshold($("own-threshold"), { own: "Suggested", change: () => { show(); words.drop(); if (view.scores) words.push({ text: theText(), labels: sent() }); } });
   const usable = () => labels.filter((one) => !lacking(one, labels)).map(clean).filter(whole);
   // as the server takes them; entries, so that no name means anything to this language
   const sent = () => Object.fromEntries(usable().map(({ name, definitions, examples, threshold: bound }) =>
     [name, { definitions, ...(examples.length && { examples }), ...(bound !== null && { threshold: bound }) }]));
 
-  const fail = (error) => {
-    view.problem = error instanceof Refusal ? error.message : "This page could not read the server’s answer; load it again.";
-    if (!(error instanceof Refusal) && error.name !== "AbortError") console.warn(error);
-    show();
-  };
   const scores = new Newest({
     wait: SOON,
     ask: (input, signal) => send("/v1/score", { texts: [input.text], labels: input.labels, all_scores: true }, { signal }),
@@ -65,21 +61,24 @@ export function startOwn(isOpen, able) {
       words.push(input);
       $("own-said").textContent = [...view.scores].sort((a, b) => b[1] - a[1]).slice(0, 3).map(([name, p]) => `${name} ${score(p)}`).join(", ");
     },
-    fail,
+    fail: (error) => {
+      Object.assign(view, { problem: messageOf(error), scores: null });
+      show();
+    },
   });
   const words = new Newest({
     wait: LATER,
-    ask: (input, signal) => {
-      const ranked = [...view.scores].sort((a, b) => b[1] - a[1]).map(([name]) => name);
-      const there = ranked.filter(isLit);
-      return send("/v1/explain", { text: input.text, labels: (there.length ? there : ranked.slice(0, 1)).slice(0, 4), own: input.labels }, { signal });
+    ask: async (input, signal) => {
+      const there = [...view.scores.keys()].filter(isLit).slice(0, MOST);
+      return there.length ? send("/v1/explain", { text: input.text, labels: there, own: input.labels }, { signal }) : null;
     },
     tell: (answer) => {
+      if (!answer) return $("own-words").replaceChildren(make("p", { class: "hint" }, "None of your labels passes its threshold here."));
       const names = answer.labels.map(({ name }) => name);
       reader.mark(answer.words, weigh(answer, names, hueOf));
       tellWords($("own-words"), answer, names, hueOf);
     },
-    fail,
+    fail: (error) => $("own-words").replaceChildren(make("p", { class: "hint" }, messageOf(error))),
   });
 
   function isLit(name) {
@@ -211,8 +210,9 @@ export function startOwn(isOpen, able) {
     read("/assets/presets.json").then((presets) => {
       $("own-presets").append(...presets.map(({ title }, k) => make("option", { value: k }, title)));
       $("own-presets").addEventListener("change", (event) => {
-        const { labels: chosen } = presets[event.target.value] ?? {};
+        const { labels: chosen, text } = presets[event.target.value] ?? {};
         event.target.value = "";
+        if (chosen && !hasText()) setText(text);
         if (chosen) replace([...labels.filter((one) => whole(clean(one)) && !Object.hasOwn(chosen, one.name.trim())), ...Object.entries(chosen).map(([name, meaning]) => ({ ...blank(), name, definitions: [meaning] }))]);
       });
     });

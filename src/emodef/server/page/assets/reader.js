@@ -1,7 +1,8 @@
 // Where a text is typed: words are coloured behind the letters as they stand. The text is one, wherever it is typed.
 import { make } from "./charts.js";
 
-const FAINT = 0.02; // a shift of a probability that is not shown
+const FAINT = 0.02; // a shift of a probability that is not shown,
+const BESIDE = 0.1; // nor one that is so small a part of the largest
 const TRY = [
   "I hope it works out; I am still nervous about it.",
   "I can't believe we won, I am so happy and so proud of everyone!",
@@ -60,7 +61,7 @@ export class Reader {
     let from = 0;
     words.forEach((word, k) => {
       const weight = weights[k];
-      if (!weight || Math.abs(weight.by) < FAINT) return;
+      if (!weight || Math.abs(weight.by) < Math.max(FAINT, BESIDE * top)) return;
       const [start, end] = [at(word.start), at(word.end)];
       if (start < from) return;
       const strength = Math.sqrt(Math.min(1, Math.abs(weight.by) / top));
@@ -81,9 +82,8 @@ export function weigh(answer, shown, hueOf) {
 // The same in words: for each label those that carry it, and those that speak against it.
 export function tellWords(box, answer, shown, hueOf) {
   const line = (name) => {
-    const found = answer.words.map((word, k) => [word.text, answer.shifts[name][k]])
-      .filter(([, by]) => Math.abs(by) >= FAINT)
-      .sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 6);
+    const sorted = answer.words.map((word, k) => [word.text, answer.shifts[name][k]]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
+    const found = sorted.slice(0, 6).filter(([, by]) => Math.abs(by) >= Math.max(FAINT, BESIDE * Math.abs(sorted[0][1])));
     return make("li", { "--hue": hueOf(name) }, make("b", {}, name), " ",
       found.length
         ? found.map(([word, by]) => make("span", { class: by > 0 ? "for" : "against" }, word.trim(), make("small", {}, ` ${by > 0 ? "+" : "−"}${Math.abs(by).toFixed(2)}`)))
