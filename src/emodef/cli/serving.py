@@ -142,7 +142,9 @@ def _limits(given: list[str]) -> Limits:
     """Limits as NAME=N. Raises SettingsError for an unknown one or no number."""
     from emodef.server.settings import Limits
 
-    kinds = {one.name: type(one.default) for one in fields(Limits)}
+    kinds: dict[str, type[int] | type[float]] = {
+        one.name: float if isinstance(one.default, float) else int for one in fields(Limits)
+    }
     values: dict[str, float] = {}
     for entry in given:
         name, _, value = entry.partition("=")

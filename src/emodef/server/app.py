@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 import emodef
 from emodef.predictor import Predictor
-from emodef.server import health, logs, predicting
+from emodef.server import health, logs, predicting, streaming, uploads
 from emodef.server.answers import Answers
 from emodef.server.batching import Batcher
 from emodef.server.bodies import add_bodies, place
 from emodef.server.faults import Fault, status_code
 from emodef.server.guard import Guard
+from emodef.server.jobs import Store
+from emodef.server.keeper import Keeper
 from emodef.server.metrics import Metrics
 from emodef.server.models import load_model
 from emodef.server.settings import ServerSettings
@@ -39,6 +42,8 @@ class State:
     batcher: Batcher
     slow: SlowLane
     metrics: Metrics
+    jobs: Store
+    keeper: Keeper
     stopping: bool = False
 
 
@@ -47,18 +52,23 @@ def create_app(settings: ServerSettings, *, load: Callable[[], Predictor] | None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        jobs = Store(settings.jobs_path, hours=settings.job_hours, most=settings.limits.jobs)
+        jobs.prepare()
         predictor = (load or (lambda: load_model(settings)))()
         limits = settings.limits
         batcher = Batcher(pass_texts=settings.pass_texts, queue_texts=limits.queue_texts, told=metrics.passed)
         metrics.waiting.set_function(lambda: batcher.waiting)
-        state = app.state.emodef = State(settings, Answers(predictor), batcher, SlowLane(), metrics)
+        keeper = Keeper(settings, jobs)
+        state = State(settings, Answers(predictor), batcher, SlowLane(), metrics, jobs, keeper)
+        app.state.emodef = state
         logs.event("ready", model=state.answers.model["name"], threads=predictor.threads)
         try:
             yield
         finally:
             state.stopping = True
+            await keeper.close()
             state.slow.close()
-            state.batcher.close()
+            await asyncio.to_thread(state.batcher.close)
 
     metrics = Metrics()
     app = FastAPI(
@@ -70,6 +80,8 @@ def create_app(settings: ServerSettings, *, load: Callable[[], Predictor] | None
         redoc_url=None,
     )
     app.include_router(predicting.router)
+    app.include_router(streaming.router)
+    app.include_router(uploads.router)
     app.include_router(health.router)
     if settings.page:
         from emodef.server.page import routes

@@ -27,6 +27,7 @@ CODES: dict[str, tuple[int, str]] = {
     "internal": (500, "a fault of the server"),
     "busy": (503, "too many requests at once; Retry-After says when to come again"),
     "timed_out": (503, "the answer took longer than this server allows"),
+    "no_room": (503, "the server's disk is nearly full"),
     "stopping": (503, "the server is shutting down"),
     "not_ready": (503, "the model is not loaded yet, or the server is shutting down"),
 }

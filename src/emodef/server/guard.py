@@ -12,6 +12,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.requests import ClientDisconnect
+
 from emodef.server import logs
 from emodef.server.access import Access
 from emodef.server.faults import Fault, Gone
@@ -101,7 +103,7 @@ class _Request:
                 await guard.app(scope, self.receive, self.send)
             except Fault as fault:
                 await self._refuse(fault)
-        except Gone:
+        except (Gone, ClientDisconnect):
             self.status, self.code = GONE, "gone"
         except asyncio.CancelledError:
             self.code = self.code or "cancelled"

@@ -39,5 +39,5 @@ async def ready(request: Request) -> Response:
 def metrics(request: Request) -> Response:
     """Counts, in Prometheus's text format; of all workers."""
     state = state_of(request)
-    content, kind = state.metrics.page({})
+    content, kind = state.metrics.page(state.jobs.counts())
     return Response(content, media_type=kind)

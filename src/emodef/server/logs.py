@@ -35,9 +35,7 @@ def event(name: str, level: int = logging.INFO, **facts: Any) -> None:
 
 def fault(name: str, error: BaseException, *, with_message: bool, **facts: Any) -> None:
     """Log a fault of ours: where it was raised. Its message may quote a text, and is left out unless asked for."""
-    places = [
-        f"{Path.filename}:{Path.lineno} {Path.name}" for Path in traceback.extract_tb(error.__traceback__)
-    ]
+    places = [f"{one.filename}:{one.lineno} {one.name}" for one in traceback.extract_tb(error.__traceback__)]
     if with_message:
         facts["message"] = str(error)
     event(name, logging.ERROR, error=type(error).__name__, places=places[-12:], **facts)

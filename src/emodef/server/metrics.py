@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emodef.server.jobs import alive
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -19,7 +21,15 @@ class Metrics:
     """What is counted, and the page that tells it."""
 
     def __init__(self) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        from prometheus_client import (
+            CollectorRegistry,
+            Counter,
+            Gauge,
+            Histogram,
+            disable_created_metrics,
+        )
+
+        disable_created_metrics()
 
         self.shared = os.environ.get(VARIABLE)
         registry = None if self.shared else CollectorRegistry()
@@ -88,15 +98,5 @@ class Metrics:
 
         for path in folder.glob("gauge_live*_*.db"):
             number = path.stem.rpartition("_")[2]
-            if number.isdigit() and not _alive(int(number)):
+            if number.isdigit() and not alive(int(number)):
                 mark_process_dead(int(number), str(folder))
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

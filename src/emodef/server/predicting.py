@@ -135,3 +135,15 @@ async def own(state: State, labels: Mapping[str, str | schemas.Own], known: bool
         check_sizes(texts, len(texts), limits.definition_characters, f"labels.{name}")
         given[name] = one if isinstance(one, str) else {k: v for k, v in one.items() if v not in ([],)}
     return await state.slow.run(lambda: state.answers.own(given, known))
+
+
+def threshold_of(given: str | None) -> str | float | None:
+    """A threshold as a form or an address has it: a text. Raises Fault."""
+    if given is None or given in ("tuned", "fixed"):
+        return given
+    try:
+        return float(given)
+    except ValueError:
+        raise Fault(
+            "invalid", "give tuned, fixed, or a number from 0 to below 1", field="threshold"
+        ) from None

@@ -5,7 +5,7 @@ A field that is not here is refused, and so is a value of another type: "0.5" is
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,6 +42,14 @@ class PredictRequest(Choices):
     level: str | None = Field(None, max_length=200, description="A coarser label set; /v1/labels names them")
     all_scores: bool = Field(False, description="Also every label's probability")
     calibrated: bool = Field(False, description="Probabilities that say how often a label is right")
+
+
+class Line(BaseModel):
+    """A line of a stream, where it is not a string; other fields are passed over."""
+
+    model_config = ConfigDict(strict=True)
+
+    text: Text
 
 
 class Own(Strict):
@@ -116,6 +124,10 @@ class Predictions(BaseModel):
     predictions: list[Prediction]
 
 
+class StreamedPrediction(Prediction):
+    """A line of a stream's answer; of a line that cannot be predicted, {"error": …} instead."""
+
+
 class Label(BaseModel):
     """A label. threshold: what "tuned" means for it, or "fixed" where there is no such; null where a text has one label."""
 
@@ -186,6 +198,44 @@ class Health(BaseModel):
     status: str
 
 
+class JobRequest(BaseModel):
+    """The fields of the form beside its file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    column: str | None = Field(
+        None, max_length=1000, description="The texts; by default the first of text, sentence, …"
+    )
+    time_column: str | None = Field(None, max_length=1000, description="Their times, for the summary")
+    format: Literal["csv", "tsv", "jsonl", "txt"] | None = Field(
+        None, description="Of the file; by default as its name says"
+    )
+    output: Literal["csv", "tsv", "jsonl"] | None = Field(
+        None, description="Of the result; by default that of the file, csv for txt"
+    )
+    threshold: Threshold | None = Field(None, description="tuned, fixed, or a number from 0 to below 1")
+    level: str | None = Field(None, max_length=200)
+    at_least_one: bool = False
+    calibrated: bool = False
+    form: Literal["labels", "probabilities", "long"] = Field(
+        "labels", description="What is written of a prediction; probabilities: of every label"
+    )
+    on_error: Literal["keep", "skip", "fail"] = Field(
+        "keep", description="What to do with a row without a usable text"
+    )
+    prefix: str = Field("", max_length=100, description="Goes before the names of the new columns")
+    labels: str | None = Field(None, description="Labels of the client's own, as JSON, as in /v1/score")
+
+
+class FileRequest(JobRequest):
+    """A file and how to predict it."""
+
+    file: bytes = Field(
+        description="CSV, TSV, JSON lines, or a text a line; UTF-8",
+        json_schema_extra={"format": "binary"},
+    )
+
+
 class Job(BaseModel):
     """A file that is predicted."""
 
@@ -200,3 +250,26 @@ class Job(BaseModel):
     error: str | None = Field(None, description="Why it failed")
     created: str
     finished: str | None = None
+
+
+class FileSummary(BaseModel):
+    """What the charts of `emodef report` are drawn from; empty but for `error` where nothing can be drawn."""
+
+    model_config = ConfigDict(extra="allow")
+
+    texts: int | None = None
+    groups: list[str] | None = Field(
+        None, description="The labels of the coarsest level, by which labels are coloured"
+    )
+    levels: list[dict[str, Any]] | None = Field(
+        None,
+        description="levels[0] has the file's labels, the most frequent first, others coarser ones: labels with count and its 95% "
+        "interval, pairs that come together, and how many texts have so many labels (sizes)",
+    )
+    time: dict[str, Any] | None = Field(None, description="Counts over time, where the file has times")
+    examples: list[dict[str, Any]] | None = None
+    strongest: list[list[int]] | None = Field(
+        None, description="For each label of levels[0], the places of its examples"
+    )
+    notes: list[str] | None = Field(None, description="What is not in it")
+    error: str | None = None

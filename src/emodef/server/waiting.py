@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from emodef.server.faults import Fault, Gone
 
@@ -39,6 +40,25 @@ def as_json(content: Any, status: int = 200) -> Response:
     """Strict JSON; texts stand as they are, not as escapes."""
     body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     return Response(body, status_code=status, media_type="application/json")
+
+
+class Streamed(Response):
+    """An answer in pieces. Starlette's own would read the request meanwhile, to see whether the client is still there."""
+
+    def __init__(
+        self, pieces: AsyncGenerator[bytes], media_type: str, headers: Mapping[str, str] | None = None
+    ):
+        self.pieces, self.status_code, self.background = pieces, 200, None
+        self.media_type = media_type
+        self.init_headers(headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async with aclosing(self.pieces):
+            async for piece in self.pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def answered(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:

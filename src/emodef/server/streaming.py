@@ -1,0 +1,185 @@
+"""/v1/predict/stream: lists of any length, a JSON line a text, in and out. Imports FastAPI.
+
+A line is read when there is room for it: of a stream, two chunks are held, one that is predicted and one that is gathered. So
+a stream never gets "busy" once it has begun; it gets slower. Answers come while lines are still being sent, and a client has
+to read them meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect
+
+from emodef.server import schemas
+from emodef.server.answers import told
+from emodef.server.bodies import responses
+from emodef.server.faults import Fault
+from emodef.server.predicting import threshold_of
+from emodef.server.waiting import Streamed, facts_of, state_of
+
+if TYPE_CHECKING:
+    from emodef.server.answers import Asked
+    from emodef.server.app import State
+
+CHUNK = 64  # lines that are predicted together
+AGAIN = 0.2  # seconds until a full queue is tried again
+KINDS = ("application/x-ndjson", "application/jsonl", "application/json-lines")
+LINES = KINDS[0]
+router = APIRouter(prefix="/v1", tags=["prediction"])
+_LINE: TypeAdapter[str | schemas.Line] = TypeAdapter(str | schemas.Line)
+_INPUT = {"requestBody": {"required": True, "content": {LINES: {"schema": {"type": "string"}}}}}
+
+
+@router.post(
+    "/predict/stream",
+    responses={
+        **responses(schemas.StreamedPrediction, 415, 422),
+        200: {
+            "description": "A prediction a line, in the order of the lines; in place of one that cannot be predicted, an error",
+            "content": {LINES: {"schema": {"type": "string"}}},
+        },
+    },
+    response_class=Response,
+    openapi_extra=_INPUT,
+)
+async def stream(
+    request: Request,
+    threshold: Annotated[str | None, Query(description="tuned, fixed, or a number", max_length=40)] = None,
+    level: Annotated[str | None, Query(max_length=200)] = None,
+    top_k: Annotated[int | None, Query(ge=1, le=10_000)] = None,
+    at_least_one: bool = False,
+    all_scores: bool = False,
+    calibrated: bool = False,
+) -> Response:
+    """The emotions of many texts: a line a text, a JSON string or {"text": "…"}; a line each comes back."""
+    state = state_of(request)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in KINDS:
+        raise Fault(
+            "unsupported_type",
+            f"the content type is {kind[:80]!r}; send lines of JSON, with Content-Type: {LINES}",
+        )
+    how = state.answers.asked(
+        threshold=threshold_of(threshold), at_least_one=at_least_one, level=level, calibrated=calibrated
+    )
+    if state.batcher.full:
+        raise Fault("busy", "too many texts are waiting already", retry_after=state.batcher.wait)
+    facts = facts_of(request)
+    facts.update(texts=0, characters=0)
+    return Streamed(_answers(request, state, how, top_k, all_scores), LINES)
+
+
+async def _answers(
+    request: Request, state: State, how: Asked, top_k: int | None, all_scores: bool
+) -> AsyncGenerator[bytes]:
+    """Chunks of lines out, each as soon as it is predicted; meanwhile the next is read."""
+    facts = facts_of(request)
+    begun: asyncio.Queue[asyncio.Task[list[Any]] | Exception | None] = asyncio.Queue(1)
+    reader = asyncio.create_task(_read(request, state, how, begun))
+    task: asyncio.Task[list[Any]] | None = None
+    try:
+        while (found := await begun.get()) is not None:
+            if isinstance(found, Exception):
+                raise found
+            task = found
+            yield _lines(await task, top_k, all_scores)
+    except Fault as fault:  # the answer has begun: it can only end with what is wrong
+        facts["ended"] = fault.code
+        yield fault.body() + b"\n"
+    finally:
+        reader.cancel()
+        while task is not None:
+            task.cancel()
+            waiting = None if begun.empty() else begun.get_nowait()
+            task = waiting if isinstance(waiting, asyncio.Task) else None
+
+
+async def _read(
+    request: Request,
+    state: State,
+    how: Asked,
+    begun: asyncio.Queue[asyncio.Task[list[Any]] | Exception | None],
+) -> None:
+    """Begin a chunk after the other; what ends the reading, too, is put behind them."""
+    facts = facts_of(request)
+    try:
+        async for chunk in _chunks(request, state):
+            texts = [text for text in chunk if isinstance(text, str)]
+            facts["texts"] += len(texts)
+            facts["characters"] += sum(map(len, texts))
+            await begun.put(asyncio.create_task(_predict(state, chunk, how)))
+    except (Fault, ClientDisconnect) as error:
+        await begun.put(error)
+    await begun.put(None)
+
+
+async def _chunks(request: Request, state: State) -> AsyncIterator[list[str | Fault]]:
+    """Texts, some at a time: as many as have come, at most CHUNK."""
+    longest = state.settings.limits.text_characters
+    most = 6 * longest + 100  # bytes of a line: every character may be an escape
+    chunk: list[str | Fault] = []
+    rest, number, skipping = b"", 0, False
+    async for piece in request.stream():
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            number += 1
+            if not skipping and line.strip():
+                chunk.append(_text(line, number, longest))
+            skipping = False
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+        if len(rest) > most:  # its end is waited for, the rest of it thrown away
+            if not skipping:
+                chunk.append(_too_long(number + 1, longest))
+            rest, skipping = b"", True
+        if chunk:
+            yield chunk
+            chunk = []
+    if rest.strip() and not skipping:
+        yield [_text(rest, number + 1, longest)]
+
+
+async def _predict(state: State, chunk: list[str | Fault], how: Asked) -> list[Any]:
+    """What becomes of each line: a prediction, or what is wrong with it."""
+    texts = [text for text in chunk if isinstance(text, str)]
+    while True:
+        try:
+            found = iter(await state.batcher.submit(texts, how))
+            break
+        except Fault as fault:
+            if fault.code != "busy":
+                raise
+            await asyncio.sleep(AGAIN)
+    return [next(found) if isinstance(text, str) else text for text in chunk]
+
+
+def _lines(found: list[Any], top_k: int | None, all_scores: bool) -> bytes:
+    rows = [one.to_dict() if isinstance(one, Fault) else told(one, top_k, all_scores) for one in found]
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8", "replace")
+
+
+def _text(line: bytes, number: int, longest: int) -> str | Fault:
+    field = f"line {number}"
+    try:
+        found = _LINE.validate_json(line, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            return Fault("bad_request", f"not a line of JSON: {first['msg']}", field=field)
+        return Fault("invalid", 'a line is a JSON string, or an object with "text"', field=field)
+    text = found if isinstance(found, str) else found.text
+    return _too_long(number, longest) if len(text) > longest else text
+
+
+def _too_long(number: int, longest: int) -> Fault:
+    return Fault(
+        "text_too_long", f"a text may have {longest} characters: cut it into parts", field=f"line {number}"
+    )

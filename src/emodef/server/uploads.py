@@ -1,0 +1,248 @@
+"""/v1/jobs: files to predict, how far they are, what came of them. Imports FastAPI.
+
+Of a file's name only its ending is looked at, and it is told back to who sent it; no path is ever made of what a client says.
+Compressed files are not taken, nor Parquet, which is compressed inside.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import AsyncGenerator
+from pathlib import PurePosixPath
+from typing import IO, TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from fastapi import Path as InPath
+from fastapi.responses import Response
+from pydantic import TypeAdapter, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from emodef.errors import EmodefError
+from emodef.server import schemas
+from emodef.server.bodies import fault_of as fault_of_fields
+from emodef.server.bodies import responses
+from emodef.server.faults import Fault
+from emodef.server.jobs import KINDS, Kept, Order
+from emodef.server.predicting import own, threshold_of
+from emodef.server.waiting import Streamed, answered, as_json, facts_of, state_of
+
+if TYPE_CHECKING:
+    from emodef.predictor import Predictor
+    from emodef.server.app import State
+
+FIELDS = 16
+FIELD_BYTES = 2**16
+PIECE = 2**18
+TYPES = {"csv": "text/csv; charset=utf-8", "tsv": "text/tab-separated-values; charset=utf-8"}
+LINES = "application/x-ndjson"
+router = APIRouter(prefix="/v1/jobs", tags=["files"])
+_OWN = TypeAdapter(schemas.OwnLabels)
+Identifier = Annotated[str, InPath(alias="id", description="As the job's creation told it", max_length=64)]
+
+
+@router.post(
+    "",
+    status_code=202,
+    responses=responses(schemas.Job, 400, 413, 415, 422, 429, status=202),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": schemas.FileRequest.model_json_schema()}},
+        }
+    },
+)
+async def create(request: Request) -> Response:
+    """Predict a file; the answer comes at once, and tells where to look how far it is."""
+    state = state_of(request)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        raise Fault(
+            "unsupported_type",
+            f"the content type is {kind[:80]!r}; send a form, as in curl -F file=@comments.csv",
+        )
+    async with request.form(max_files=1, max_fields=FIELDS, max_part_size=FIELD_BYTES) as form:
+        upload = form.get("file")
+        if not isinstance(upload, UploadFile):
+            raise Fault("invalid", "there is no file; send one in the field file", field="file")
+        fields = {name: value for name, value in form.multi_items() if name != "file"}
+        asked = _checked(fields)
+        name, kind = _kind(upload.filename or "", asked.format)
+        labels = _labels(asked.labels)
+        predictor = None if labels is None else await answered(request, own(state, labels, False))
+        state.answers.asked(
+            threshold=asked.threshold,
+            at_least_one=asked.at_least_one,
+            level=asked.level,
+            calibrated=asked.calibrated,
+            predictor=predictor,
+        )
+        size = upload.size or 0
+        facts_of(request).update(file_bytes=size)
+        order = {
+            "file": name,
+            "kind": kind,
+            "output": asked.output or ("csv" if kind == "txt" else kind),
+            "bytes": size,
+            "column": None if kind == "txt" else asked.column,
+            "time_column": asked.time_column,
+            "options": asked.model_dump(
+                include={"threshold", "at_least_one", "level", "calibrated", "form", "on_error", "prefix"}
+            ),
+            "labels": None if labels is None else {k: _plain(v) for k, v in labels.items()},
+            "owner": facts_of(request).get("client_key"),
+        }
+        kept = await run_in_threadpool(_keep, state, upload.file, order, predictor or state.answers.predictor)
+    state.keeper.wake()
+    return as_json(kept.to_dict(), 202)
+
+
+@router.get("/{id}", responses=responses(schemas.Job, 404))
+def look(request: Request, identifier: Identifier) -> Response:
+    """How far a job is."""
+    return as_json(_job(request, identifier).to_dict())
+
+
+@router.delete("/{id}", responses=responses(schemas.Job, 404))
+def cancel(request: Request, identifier: Identifier) -> Response:
+    """Stop a job where it is, and remove it with all its files."""
+    kept = _job(request, identifier)
+    told = kept.to_dict()
+    state_of(request).jobs.cancel(kept)
+    return as_json(told if told["state"] in ("finished", "failed") else {**told, "state": "cancelled"})
+
+
+@router.get(
+    "/{id}/result",
+    responses={
+        **responses(schemas.Job, 404, 409),
+        200: {
+            "description": "The file with its predictions",
+            "content": {kind.partition(";")[0]: {} for kind in (*TYPES.values(), LINES)},
+        },
+    },
+    response_class=Response,
+)
+def result(request: Request, identifier: Identifier) -> Response:
+    """The file with its predictions."""
+    kept = _finished(request, identifier)
+    try:
+        file = open(kept.result, "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        raise Fault("not_found", "the job has just been removed") from None
+    name = PurePosixPath(kept.order.file).stem + "-emotions." + kept.order.output
+    headers = {
+        "Content-Length": str(os.fstat(file.fileno()).st_size),
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+    }
+    return Streamed(_pieces(file), TYPES.get(kept.order.output, LINES), headers)
+
+
+@router.get("/{id}/summary", responses=responses(schemas.FileSummary, 404, 409))
+def summary(request: Request, identifier: Identifier) -> Response:
+    """What charts of it need: shares of the labels, those that come together, change over time, strongest examples."""
+    kept = _finished(request, identifier)
+    try:
+        return Response(kept.summary.read_bytes(), media_type="application/json")
+    except FileNotFoundError:
+        raise Fault("not_found", "the job has just been removed") from None
+
+
+def _job(request: Request, identifier: str) -> Kept:
+    return state_of(request).jobs.get(identifier, facts_of(request).get("client_key"))
+
+
+def _finished(request: Request, identifier: str) -> Kept:
+    kept = _job(request, identifier)
+    told = kept.to_dict()
+    if told["state"] == "failed":
+        raise Fault("not_finished", f"the job failed: {told['error']}")
+    if told["state"] != "finished":
+        raise Fault("not_finished", f"the job is {told['state']}; ask for it until it is finished")
+    return kept
+
+
+def _checked(fields: dict[str, Any]) -> schemas.JobRequest:
+    given = {name: value for name, value in fields.items() if value != ""}
+    for name, value in given.items():
+        if not isinstance(value, str):
+            raise Fault("invalid", "a file where a field is expected", field=name[:100])
+    if "threshold" in given:
+        given["threshold"] = threshold_of(given["threshold"])
+    try:
+        return schemas.JobRequest.model_validate(given)
+    except ValidationError as error:
+        raise fault_of_fields(error) from None
+
+
+def _kind(filename: str, given: str | None) -> tuple[str, str]:
+    """A file's name as it may be told back, and what kind of file it is."""
+    plain = PurePosixPath(filename.replace("\\", "/")).name
+    name = "".join(c for c in plain if c.isprintable()).encode("utf-8", "replace").decode()[-120:] or "file"
+    kind = given or KINDS.get(PurePosixPath(name).suffix.lower())
+    if kind is None:
+        raise Fault(
+            "unsupported_type",
+            f"{name!r}: files are taken as .csv, .tsv, .jsonl or .txt, not compressed; convert it, or say what it is in the "
+            "field format",
+            field="file",
+        )
+    return name, kind
+
+
+def _labels(given: str | None) -> dict[str, str | schemas.Own] | None:
+    if given is None:
+        return None
+    try:
+        found = _OWN.validate_json(given, strict=True)
+    except ValidationError as error:
+        fault = fault_of_fields(error)
+        raise Fault("invalid", fault.message, field="labels") from None
+    if not found:
+        raise Fault("invalid", "there is no label in it; leave the field out, or give one", field="labels")
+    return found
+
+
+def _plain(label: str | schemas.Own) -> Any:
+    return label if isinstance(label, str) else label.model_dump(exclude_defaults=True)
+
+
+def _keep(state: State, file: IO[bytes], order: dict[str, Any], predictor: Predictor) -> Kept:
+    """Put an upload by and look at its head: what is wrong with it as a whole is told now, not when the job runs."""
+    from emodef.server.runner import in_a_form
+
+    state.jobs.check_room(order["bytes"])
+    with state.jobs.upload() as (identifier, folder):
+        kept = Kept(folder, Order(id=identifier, created=time.time(), **order))
+        with open(kept.input, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as target:
+            file.seek(0)
+            shutil.copyfileobj(file, target, PIECE)
+            target.flush()
+            os.fsync(target.fileno())
+        try:
+            check(kept, predictor)
+        except EmodefError as error:
+            raise Fault("invalid", in_a_form(str(error), kept), field="file") from None
+        return state.jobs.add(folder, kept.order)
+
+
+def check(kept: Kept, predictor: Predictor) -> None:
+    """Raise EmodefError where the file has no such column, or a column where predictions go, and so on."""
+    from emodef.files.job import names_of
+    from emodef.files.predictions import Options, Plan
+    from emodef.files.sources import open_source
+
+    options = Options(**kept.order.options)
+    source = open_source(str(kept.input), kept.order.column, kept.order.kind)
+    Plan(source.table, kept.order.output, options, names_of(predictor, options))
+
+
+async def _pieces(file: IO[bytes]) -> AsyncGenerator[bytes]:
+    try:
+        while piece := await run_in_threadpool(file.read, PIECE):
+            yield piece
+    finally:
+        file.close()
