@@ -30,6 +30,7 @@ from emodef.files.sources import Part
 from emodef.predictor import Predictor
 from emodef.predictor.core import SHIPPED
 from emodef.predictor.model_file import INFO, MODEL, TOKENIZER
+from emodef.predictor.own import Layer
 from emodef.predictor.session import usable_cores
 
 TRIES = 3  # of a part, and of starting a worker
@@ -126,10 +127,11 @@ def _knock(address: str) -> None:
 
 @dataclass(frozen=True)
 class _Model:
-    """The driver's model for a worker: where it may lie, what it is known by, and a reference to its files, by name."""
+    """The driver's model for a worker: where it may lie, what it is known by, own labels, and a reference to its files, by name."""
 
     folder: Path
     hash: str
+    layers: tuple[Layer, ...] = ()
     files: Any = None
 
     @classmethod
@@ -139,13 +141,20 @@ class _Model:
         files = None
         if ray is not None:
             files = ray.put({name: (folder / name).read_bytes() for name in (MODEL, TOKENIZER, INFO)})
-        return cls(folder, known_by(predictor)["hash"], files)
+        return cls(folder, known_by(predictor)["hash"], predictor.layers, files)
 
     def load(self) -> Predictor:
-        """For a worker: from disk where the same model is there, else from the files that were sent."""
+        """For a worker: the model, and the driver's own labels over it."""
+        found = self._light()
+        for layer in self.layers:
+            found = layer.over(found)
+        return found
+
+    def _light(self) -> Predictor:
+        """From disk where the same model is there, else from the files that were sent."""
         for folder in (self.folder, SHIPPED):
             with suppress(DataError):
-                found = Predictor.load(folder, threads=1)
+                found = Predictor.load_light(folder, threads=1)
                 if known_by(found)["hash"] == self.hash:
                     return found
         if self.files is None:
@@ -154,7 +163,7 @@ class _Model:
         with tempfile.TemporaryDirectory(prefix="emodef-model-") as sent:
             for name, content in files.items():
                 (Path(sent) / name).write_bytes(content)
-            return Predictor.load(sent, threads=1)  # with one thread it needs its files no more
+            return Predictor.load_light(Path(sent), threads=1)  # with one thread it needs its files no more
 
 
 class Worker:

@@ -133,6 +133,9 @@ def predict_file(
             },
             "model": known_by(predictor),
         }
+        if predictor.layers:
+            told = "".join(layer.identity for layer in predictor.layers)
+            manifest["labels"] = {"hash": blake2b(told.encode(), digest_size=32).hexdigest()}
         plan = _with_columns(plan, source)
         folder.begin(manifest, restart=restart or not source.resumable)
         summary = Summary(out)
@@ -207,7 +210,7 @@ def names_of(predictor: Predictor, options: Options) -> tuple[str, ...]:
 
 
 def known_by(predictor: Predictor) -> dict[str, str]:
-    """What tells a model from another: a hash of all its files that answers depend on."""
+    """What tells a model from another: a hash of all its files that answers depend on; own labels over it are not in it."""
     folder, digest = predictor.graph.path.parent, blake2b(digest_size=32)
     for name in (MODEL, TOKENIZER, INFO):
         digest.update((folder / name).read_bytes())

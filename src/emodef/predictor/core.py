@@ -5,46 +5,36 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
-from emodef.encoding import Encoder, Indices, Padded, Tokens
+from emodef.encoding import Encoder, Indices
 from emodef.errors import DataError, SettingsError
 from emodef.labels import LabelSet
+from emodef.predictor.cache import Remembered
 from emodef.predictor.decisions import Threshold, choose, coarsen, labels_of, resolve_thresholds
-from emodef.predictor.engine import Block, block_slices, compute
 from emodef.predictor.inputs import Texts, listed
-from emodef.predictor.model_file import AGAIN, MODEL, TOKENIZER, ModelInfo, find
+from emodef.predictor.loading import open_light
+from emodef.predictor.model_file import HEAD, MODEL, ModelInfo, find
 from emodef.predictor.prediction import Label, Part, Prediction
-from emodef.predictor.session import DEFINITION, EMBEDDING, PROBABILITIES, Graph, usable_cores
-from emodef.predictor.windows import cut
+from emodef.predictor.reading import Progress, Reader
+from emodef.predictor.session import Graph
 
 if TYPE_CHECKING:
+    from emodef.definitions import Labels
     from emodef.predictor.explain import Explanation
+    from emodef.predictor.head import HeadInfo, LabelHead
+    from emodef.predictor.own import Layer, LayeredGraph
+    from emodef.predictor.unseen import Policy
 
 SHIPPED = Path(__file__).parent.parent / "pretrained"
-LEAST_ROOM = 8  # tokens that a definition must leave for the text
-
-Progress = Callable[[int], None]
-
-
-class Scored(NamedTuple):
-    """Raw outputs of n texts, and how they were read.
-
-    values: (n, K). tokens, windows: of each text, (n,). parts: number of a text that was read in several windows -> values of
-    these, (windows, K), and the token each begins at, (windows,).
-    """
-
-    values: NDArray[np.float32]
-    tokens: Indices
-    windows: Indices
-    parts: dict[int, tuple[NDArray[np.float32], Indices]]
+ENCODINGS = 4096  # definitions and examples whose embeddings are remembered
+LABELS = 32  # sets of own labels that `score` remembers
 
 
-class Predictor:
+class Predictor(Reader):
     """A light model: texts in, emotions out, without torch.
 
     Any text gets an answer. An empty one, or one that holds nothing the tokenizer sees (whitespace, control characters), gets
@@ -55,8 +45,21 @@ class Predictor:
     Many threads may share one predictor. A process forked from this one may go on using it: it opens the model anew.
     """
 
-    def __init__(self, info: ModelInfo, encoder: Encoder, graph: Graph) -> None:
-        self.info, self.encoder, self.graph = info, encoder, graph
+    def __init__(
+        self,
+        info: ModelInfo,
+        encoder: Encoder,
+        graph: Graph | LayeredGraph,
+        *,
+        below: Predictor | None = None,
+        layer: Layer | None = None,
+    ) -> None:
+        super().__init__(info, encoder, graph)
+        self.below, self.layer = below, layer  # own labels, and the predictor that they lie over
+        self.encodings: Remembered[NDArray[np.float32]] = (
+            Remembered(ENCODINGS) if below is None else below.encodings
+        )
+        self._scorers: Remembered[Predictor] = Remembered(LABELS)
 
     @classmethod
     def load(
@@ -66,21 +69,30 @@ class Predictor:
         threads: int | None = None,
         providers: Sequence[Any] | None = None,
     ) -> Predictor:
-        """Load the shipped model, an exported directory, or a run's folder that holds one.
+        """Load the shipped model, an exported directory, a run's folder that holds one, or what `emodef fit` wrote.
 
         threads: how many CPU cores to compute on, by default all that this process may use. providers: onnxruntime's, such as
         ["CUDAExecutionProvider"]; by default the CPU. Raises DataError for a model that is missing, damaged or of another
         format, SettingsError for an option that does not fit.
         """
-        if threads is not None and threads < 1:
-            raise SettingsError(f"threads = {threads}: give at least 1")
         if path is None and not (SHIPPED / MODEL).exists():
             raise DataError("this installation brings no model; name one that 'emodef export' wrote")
-        folder = find(SHIPPED if path is None else path)
-        info = ModelInfo.read(folder)
-        graph = Graph(folder / MODEL, threads=threads or usable_cores(), providers=providers)
-        _check_outputs(graph, info)
-        return cls(info, _read_tokenizer(folder / TOKENIZER, info), graph)
+        folder = SHIPPED if path is None else find(path)
+        if not (folder / HEAD).exists():
+            return cls.load_light(folder, threads=threads, providers=providers)
+        from emodef.predictor.head import SHIPPED_BASE, LabelHead
+        from emodef.predictor.own import load_head
+
+        head, info = LabelHead.read(folder)
+        under = SHIPPED if info.base == SHIPPED_BASE else folder
+        return load_head(cls.load_light(under, threads=threads, providers=providers), folder, head, info)
+
+    @classmethod
+    def load_light(
+        cls, folder: Path, *, threads: int | None = None, providers: Sequence[Any] | None = None
+    ) -> Predictor:
+        """Load the light model of this very folder, whatever else it holds. Raises as `load`."""
+        return cls(*open_light(folder, threads=threads, providers=providers))
 
     @property
     def label_set(self) -> LabelSet:
@@ -88,9 +100,29 @@ class Predictor:
         return self.info.label_set
 
     @property
-    def threads(self) -> int:
-        """How many CPU cores it computes on."""
-        return self.graph.threads
+    def levels(self) -> tuple[str, ...]:
+        """The coarser label sets that `level` can name."""
+        return tuple(self.label_set.mappings)
+
+    @property
+    def root(self) -> Predictor:
+        """The predictor with the model's own labels, below all own ones."""
+        return self if self.below is None else self.below.root
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The own labels over `root`, the lowest first."""
+        return () if self.below is None or self.layer is None else (*self.below.layers, self.layer)
+
+    @property
+    def head(self) -> LabelHead | None:
+        """The labels as weights and biases over a text's embedding; None where definitions are not what they are scored by.
+
+        Known labels stand in it as the model's definitions of them and its biases say. `predict` scores them by the graph itself.
+        """
+        from emodef.predictor.own import whole_head
+
+        return whole_head(self)
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a text is an iterable of texts, too, as far as types go
@@ -137,7 +169,7 @@ class Predictor:
         names = labels_of(level, self.info).names
         to_show = self._to_show(calibrated, level)
         given = listed(texts)
-        raw, tokens, windows, parts = self.score(given, parts=True, progress=progress)
+        raw, tokens, windows, parts = self.raw(given, parts=True, progress=progress)
         chosen = choose(coarsen(raw, level, self.info), thresholds, at_least_one)
         shown = to_show(raw)
         found = []
@@ -166,69 +198,7 @@ class Predictor:
         texts just begun.
         """
         to_show = self._to_show(calibrated, level)
-        return to_show(self.score(listed(texts), progress=progress).values)
-
-    def embed(self, texts: Texts, *, progress: Progress | None = None) -> NDArray[np.float32]:
-        """Embeddings float32 (n, H): the mean of a text's token vectors, not normalised; (1, H) for one text."""
-        return self.score(listed(texts), output=EMBEDDING, progress=progress).values
-
-    def definition_proba(
-        self, texts: Sequence[str], definitions: Sequence[str], *, progress: Progress | None = None
-    ) -> NDArray[np.float32]:
-        """How likely each definition defines an emotion of the text beside it, float32 (n,).
-
-        Raises DataError for a model without the definition head, lists of different lengths, and a definition that leaves
-        no room for a text.
-        """
-        if not self.info.definition_head:
-            raise DataError("this model has no definition head; train one with the setup cdp and export it")
-        first, second = listed(texts), listed(definitions)
-        if len(first) != len(second):
-            raise DataError(f"{len(first)} texts and {len(second)} definitions; give one for each text")
-        out = np.zeros(len(first), dtype=np.float32)
-
-        def done(block: Block) -> None:
-            values = block.windows.mean(block.values[0])
-            out[block.first : block.first + len(values)] = values
-
-        tokenize = self.encoder.tokenize
-        blocks = (
-            self._pairs(rows.start, tokenize(first[rows]), tokenize(second[rows]))
-            for rows in block_slices(first)
-        )
-        told = None if progress is None else lambda begun: progress(len(begun))
-        self.compute(blocks, [DEFINITION], done, told)
-        return out
-
-    def block(self, tokens: Tokens, first: int = 0) -> Block:
-        """Tokenised texts ready to compute, the long ones cut into windows; `first` is the number of the first."""
-        windows = cut(tokens, self.room)
-
-        def pad(chosen: Indices) -> Padded:
-            return self.encoder.texts(windows.tokens, chosen, self.info.encoding.longest)
-
-        return Block(first, windows, pad, self.encoder.single_overhead)
-
-    @property
-    def room(self) -> int:
-        """Tokens of a window without special ones."""
-        return self.info.encoding.window - self.encoder.single_overhead
-
-    def _pairs(self, first: int, tokens: Tokens, definitions: Tokens) -> Block:
-        encoding, overhead = self.info.encoding, self.encoder.pair_overhead
-        longest = int(definitions.lengths.max(initial=0))
-        if longest + overhead + LEAST_ROOM > encoding.longest:
-            raise DataError(
-                f"a definition of {longest} tokens leaves no room for a text in the {encoding.longest} the model takes; "
-                "give a shorter one"
-            )
-        windows = cut(tokens, np.maximum(encoding.window - overhead - definitions.lengths, LEAST_ROOM))
-        owner = np.repeat(np.arange(len(tokens)), windows.counts)
-
-        def pad(chosen: Indices) -> Padded:
-            return self.encoder.pairs(windows.tokens, chosen, definitions, owner[chosen], encoding.longest)
-
-        return Block(first, windows, pad, overhead + definitions.lengths[owner])
+        return to_show(self.raw(listed(texts), progress=progress).values)
 
     @overload
     def explain(  # type: ignore[overload-overlap]
@@ -270,55 +240,54 @@ class Predictor:
         found = explain(self, listed(texts), labels=chosen, level=level, threshold=threshold)
         return found[0] if isinstance(texts, str) else found
 
+    def with_labels(
+        self,
+        labels: Labels | None = None,
+        *,
+        known: bool | Sequence[str] = False,
+        policy: str | Policy = "mean",
+        background: Sequence[str] | None = None,
+    ) -> Predictor:
+        """A predictor of other labels, from what they mean alone; it reads texts with this one's model, and answers as it does.
+
+        labels: name -> definition, or a file, or whatever `emodef.definitions.read_labels` takes; each definition is encoded once.
+        known: this predictor's labels beside them, all (True) or some; they keep their probabilities and thresholds. A label
+        that `labels` has too is then scored as known. policy: what gives a new label its bias and threshold (`emodef.predictor.unseen`).
+        background: unlabelled texts, for policies that ask for some.
+
+        Raises LabelSetError for labels that contradict themselves or clash with known ones, SettingsError for a model that was not
+        trained to match texts with definitions.
+        """
+        from emodef.predictor.own import with_labels
+
+        return with_labels(self, labels, known, policy, background)
+
+    def with_head(self, head: LabelHead, info: HeadInfo) -> Predictor:
+        """A predictor of a head's labels, over this one's model. Raises DataError where they do not fit together."""
+        from emodef.predictor.own import with_head
+
+        return with_head(self, head, info)
+
     def score(
         self,
-        texts: Sequence[str],
+        texts: Texts,
+        labels: Labels | None = None,
         *,
-        output: str = PROBABILITIES,
-        parts: bool = False,
+        known: bool | Sequence[str] = False,
         progress: Progress | None = None,
-    ) -> Scored:
-        """An output of each text of a checked list, raw, and how it was read. A text that occurs again is computed once."""
-        position: dict[str, int] = {}
-        inverse = np.fromiter((position.setdefault(t, len(position)) for t in texts), np.int64, len(texts))
-        unique = list(position) if len(position) < len(texts) else texts
-        copies = np.bincount(inverse, minlength=len(unique))
-        out = np.zeros((len(unique), self.graph.outputs[output]), dtype=np.float32)
-        tokens, windows = np.zeros(len(unique), dtype=np.int64), np.zeros(len(unique), dtype=np.int64)
-        found: dict[int, tuple[NDArray[np.float32], Indices]] = {}
+    ) -> NDArray[np.float32]:
+        """Probabilities float32 (n, K) of own labels, from their definitions alone; see `with_labels`.
 
-        def done(block: Block) -> None:
-            cuts = block.windows
-            rows = slice(block.first, block.first + len(cuts.counts))
-            out[rows] = cuts.mean(block.values[0])
-            tokens[rows], windows[rows] = cuts.lengths, cuts.counts
-            for i in np.flatnonzero(cuts.counts > 1) if parts else ():
-                its = slice(cuts.first[i], cuts.first[i] + cuts.counts[i])
-                found[block.first + int(i)] = block.values[0][its], cuts.starts[its]
+        The labels of earlier calls are remembered: the first call with some encodes their definitions, later ones do not.
+        """
+        from emodef.predictor.own import key_of
 
-        blocks = (
-            self.block(self.encoder.tokenize(unique[rows]), rows.start) for rows in block_slices(unique)
-        )
-        told = None if progress is None else lambda begun: progress(int(copies[begun].sum()))
-        self.compute(blocks, [output], done, told)
-        if len(unique) == len(texts):
-            return Scored(out, tokens, windows, found)
-        every = {i: found[u] for i, u in enumerate(inverse.tolist()) if u in found} if found else {}
-        return Scored(out[inverse], tokens[inverse], windows[inverse], every)
-
-    def compute(
-        self,
-        blocks: Iterable[Block],
-        outputs: Sequence[str],
-        done: Callable[[Block], None],
-        progress: Callable[[Indices], None] | None = None,
-    ) -> None:
-        """Run blocks through the graph; see `emodef.predictor.engine.compute`."""
-
-        def run(batch: Padded, alone: bool) -> list[NDArray[np.float32]]:
-            return self.graph.run(batch, outputs, alone=alone)
-
-        compute(blocks, run, workers=self.graph.workers, done=done, progress=progress)
+        key = key_of({} if labels is None else labels, known)
+        found = self._scorers.get(key)
+        if found is None:
+            found = self.with_labels(labels, known=known)
+            self._scorers.put(key, found)
+        return found.predict_proba(texts, progress=progress)
 
     def _to_show(
         self, calibrated: bool, level: str | None
@@ -329,9 +298,8 @@ class Predictor:
             return lambda raw: coarsen(raw, level, self.info)
         calibration = self.info.calibration
         if calibration is None:
-            raise SettingsError(
-                "this model has no calibration; leave calibrated out, or export it with a dev split"
-            )
+            whose = "export it with a dev split" if self.layer is None else "own labels have none"
+            raise SettingsError(f"this model has no calibration; leave calibrated out: {whose}")
         return lambda raw: coarsen(calibration.apply(raw), level, self.info)
 
     def _parts(
@@ -344,35 +312,3 @@ class Predictor:
             Part(offsets[first][0], offsets[last][1], dict(zip(names, values, strict=True)))
             for first, last, values in zip(starts.tolist(), ends.tolist(), scores.tolist(), strict=True)
         )
-
-
-def _check_outputs(graph: Graph, info: ModelInfo) -> None:
-    needed = [PROBABILITIES, EMBEDDING] + [DEFINITION] * info.definition_head
-    if missing := [name for name in needed if name not in graph.outputs]:
-        raise DataError(f"has no output {missing[0]!r}; {AGAIN}", graph.path)
-    width, hidden = graph.outputs[PROBABILITIES], graph.outputs[EMBEDDING]
-    if width != len(info.label_set) or not isinstance(hidden, int):
-        raise DataError(
-            f"gives {width} probabilities and {hidden} numbers of an embedding, and model.json has "
-            f"{len(info.label_set)} labels; {AGAIN}",
-            graph.path,
-        )
-
-
-def _read_tokenizer(path: Path, info: ModelInfo) -> Encoder:
-    encoding = info.encoding
-    try:
-        tokenizer = Tokenizer.from_file(os.fspath(path))
-    except Exception as error:  # tokenizers raises no narrower class
-        if not path.is_file():
-            raise DataError(f"not found; {AGAIN}", path) from None
-        reason = str(error).strip().partition("\n")[0]
-        raise DataError(f"cannot be read as a tokenizer ({reason}); {AGAIN}", path) from None
-    return Encoder(
-        tokenizer,
-        pad_id=encoding.pad_id,
-        left=encoding.left,
-        pad_segment=encoding.pad_segment,
-        emoji=encoding.emoji == "words",
-        copy=False,
-    )

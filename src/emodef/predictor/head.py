@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 from emodef.atomic import write_bytes, write_text
 from emodef.errors import DataError
 from emodef.labels import LabelSet
-from emodef.predictor.model_file import MODEL, check_thresholds
+from emodef.predictor.model_file import HEAD, MODEL, check_thresholds
 
 FORMAT = 1
-HEAD, WEIGHTS = "head.json", "head.npz"
+WEIGHTS = "head.npz"
 SHIPPED_BASE = "shipped"  # head.json's "base" for the model that emodef brings; for a copy beside it, MODEL
 BASES = (SHIPPED_BASE, MODEL)
 AGAIN = "copy the whole folder again, or fit it again with: emodef fit"
 LEAST_NORM = 1e-12
+PIECE = 1 << 18  # multiplications that OpenBLAS does not yet share among threads
 
 Floats = NDArray[np.float32]
 
@@ -64,8 +65,7 @@ class LabelHead:
 
     def logits(self, embeddings: Floats) -> Floats:
         """Embeddings (n, H), as `Predictor.embed` gives them, normalised or not -> log odds float32 (n, K)."""
-        found: Floats = unit(embeddings) @ self.weight.T + self.bias
-        return found
+        return products(unit(embeddings), self.weight) + self.bias
 
     def probabilities(self, embeddings: Floats) -> Floats:
         """Embeddings (n, H) -> probabilities float32 (n, K). A long text's is the mean of those of its windows."""
@@ -176,6 +176,18 @@ def unit(vectors: Floats) -> Floats:
     """Vectors (n, H) at length 1; a vector of nothing stays as it is."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return (vectors / np.maximum(norms, LEAST_NORM)).astype(np.float32, copy=False)
+
+
+def products(first: Floats, second: Floats) -> Floats:
+    """(n, H), (K, H) -> the product of every row with every row, (n, K); in pieces that numpy's library computes by one thread.
+
+    A predictor's threads compute batches side by side, and threads of the library's own would only get in their way.
+    """
+    found = np.empty((len(first), len(second)), dtype=np.float32)
+    step = max(1, PIECE // max(1, second.size))
+    for start in range(0, len(first), step):
+        found[start : start + step] = first[start : start + step] @ second.T
+    return found
 
 
 def sigmoid(logits: Floats) -> Floats:

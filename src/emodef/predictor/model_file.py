@@ -17,6 +17,7 @@ from emodef.labels import LabelSet
 
 FORMAT = 1
 MODEL, TOKENIZER, INFO, CARD = "model.onnx", "tokenizer.json", "model.json", "README.md"
+HEAD = "head.json"  # of a fitted head, alone or beside the light model that it stands on
 SCORES = ("emotion", "match", "mean")
 EMOJI = ("keep", "words")
 AGAIN = "copy the whole model again, or export it again with: emodef export RUN"
@@ -171,13 +172,13 @@ def check_thresholds(thresholds: Mapping[str, Any], labels: LabelSet) -> None:
 
 
 def find(path: str | os.PathLike[str]) -> Path:
-    """The light model's directory: `path` itself, or `path`/light where `path` is a run's folder.
+    """The directory of a light model or a fitted head: `path` itself, or `path`/light where `path` is a run's folder.
 
     Raises DataError, saying what to do, where neither holds one.
     """
     folder = Path(path)
     for candidate in (folder, folder / "light"):
-        if (candidate / INFO).exists():
+        if (candidate / INFO).exists() or (candidate / HEAD).exists():
             return candidate
     if not folder.exists():
         raise DataError("no such folder; name one that 'emodef export' wrote", folder)

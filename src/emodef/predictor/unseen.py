@@ -1,0 +1,135 @@
+"""Labels without labelled texts: one vector from what is said of a label, and its bias and threshold by a policy. Imports numpy, head.
+
+A matching model scores a text t and a label of vector d as sigmoid(s·cos(t, d) + b). Training learned the scale s, shared by all labels,
+and a bias b for each label it was trained on; a new label has neither a bias nor a threshold, and a policy guesses both. A policy is a
+pure function, so that an evaluation on held-out labels can compare any of them (`POLICIES`, or one's own).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emodef.errors import SettingsError
+from emodef.predictor.head import Floats, products, sigmoid, unit
+
+NEIGHBOURS = 3  # trained labels that "neighbours" takes its numbers from
+STEPS = 40  # halvings of an interval that surely holds a bias
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a matching model knows of the labels it was trained on, in their order, K of them.
+
+    scale: shared. biases: (K,). fixed: the threshold for all labels. tuned: thresholds from dev, (K,), where there are.
+    encode: gives the unit vectors of their definitions, (K, H); called by policies that need them. background: unit embeddings of
+    unlabelled texts, (n, H), where any were given.
+    """
+
+    scale: float
+    biases: Floats
+    fixed: float
+    tuned: NDArray[np.float64] | None
+    encode: Callable[[], Floats]
+    background: Floats | None = None
+
+    @cached_property
+    def vectors(self) -> Floats:
+        """Unit vectors of the trained labels' definitions, (K, H)."""
+        return self.encode()
+
+
+class Guess(NamedTuple):
+    """For M labels without data: biases float32 (M,) and thresholds float64 (M,)."""
+
+    bias: Floats
+    threshold: NDArray[np.float64]
+
+
+Policy = Callable[[Floats, Trained], Guess]  # unit vectors of the labels (M, H) -> Guess
+
+
+def combined(definitions: Floats, examples: Floats) -> Floats:
+    """One unit vector (H,) from the embeddings of a label's definitions (m, H) and examples (n, H): the mean of all, each at length 1."""
+    return unit(unit(np.concatenate([definitions, examples])).mean(axis=0, keepdims=True))[0]
+
+
+def mean(vectors: Floats, trained: Trained) -> Guess:
+    """The mean of the trained biases, and the fixed threshold."""
+    return Guess(
+        np.full(len(vectors), trained.biases.mean(), dtype=np.float32), np.full(len(vectors), trained.fixed)
+    )
+
+
+def mean_tuned(vectors: Floats, trained: Trained) -> Guess:
+    """The mean of the trained biases, and the mean of the tuned thresholds; without these the fixed one."""
+    found = mean(vectors, trained)
+    if trained.tuned is None:
+        return found
+    return found._replace(threshold=np.full(len(vectors), trained.tuned.mean()))
+
+
+def neighbours(vectors: Floats, trained: Trained) -> Guess:
+    """Bias and threshold from the trained labels whose definitions are most similar: their mean, weighted by how similar."""
+    cosine = products(vectors, trained.vectors)
+    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :NEIGHBOURS]
+    weight = np.clip(np.take_along_axis(cosine, nearest, axis=1), 1e-3, None)
+    weight /= weight.sum(axis=1, keepdims=True)
+    bias = (trained.biases[nearest] * weight).sum(axis=1).astype(np.float32)
+    if trained.tuned is None:
+        return Guess(bias, np.full(len(vectors), trained.fixed))
+    return Guess(bias, (trained.tuned[nearest] * weight).sum(axis=1))
+
+
+def background(vectors: Floats, trained: Trained) -> Guess:
+    """A bias that gives the label, on average over the background texts, the probability that trained labels have there.
+
+    A definition near to every text would else be found in all of them, and one far from every text in none. The threshold is the
+    fixed one. Raises SettingsError where there are no background texts.
+    """
+    if trained.background is None or not len(trained.background):
+        raise SettingsError(
+            "the policy 'background' needs texts: give a few hundred of your own, unlabelled, as background"
+        )
+    known = trained.scale * products(trained.background, trained.vectors) + trained.biases
+    wanted = float(np.median(sigmoid(known).mean(axis=0)))
+    return Guess(
+        biases_for(trained.scale * products(trained.background, vectors), wanted),
+        np.full(len(vectors), trained.fixed),
+    )
+
+
+def biases_for(logits: Floats, wanted: float) -> Floats:
+    """Biases (M,) with which the sigmoid of logits (n, M) has the mean `wanted` (between 0 and 1) in each column."""
+    wanted = min(max(wanted, 1e-7), 1 - 1e-7)
+    at = float(np.log(wanted / (1 - wanted)))
+    low, high = at - logits.max(axis=0), at - logits.min(axis=0)
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        above = sigmoid((logits + middle).astype(np.float32)).mean(axis=0) > wanted
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    found: Floats = ((low + high) / 2).astype(np.float32)
+    return found
+
+
+POLICIES: dict[str, Policy] = {
+    "mean": mean,
+    "mean_tuned": mean_tuned,
+    "neighbours": neighbours,
+    "background": background,
+}
+DEFAULT = "mean"
+
+
+def policy_of(given: str | Policy) -> Policy:
+    """A policy by name, or one's own as it is. Raises SettingsError for an unknown name."""
+    if callable(given):
+        return given
+    if given not in POLICIES:
+        raise SettingsError(f"policy {given!r}; there are {', '.join(POLICIES)}, or give a function")
+    return POLICIES[given]
