@@ -21,6 +21,7 @@ from emodef.train.batches import Step, StepBatches, TokenCount
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.loop import _optimizer
 from emodef.train.model import AuxiliaryBatch, DefinitionModel, Inputs, PrimaryBatch
+from emodef.train.performance import clip_gradients
 from emodef.train.sampling import Batches
 from emodef.train.settings import TrainSettings
 
@@ -89,7 +90,7 @@ class Trainer:
             torch.stack(list(losses.values())).sum().backward()
             shown = {task: shown.get(task, 0.0) + float(value.detach()) for task, value in losses.items()}
         with torch.profiler.record_function("bench::clip"):
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
+            norm = clip_gradients(self.model, self.settings.gradient_clip)
         if not np.isfinite([float(norm), *shown.values()]).all():
             raise RuntimeError(f"a loss is not finite ({shown}): what would be timed is no training")
         self.optimizer.step()

@@ -22,6 +22,7 @@ from bench.steps import CPU, Knobs, Trainer, batches_of, in_random_order, pairs_
 from bench.timing import Epoch, Side, Size, side_by_side
 from emodef.corpora import Corpus
 from emodef.train import batches as batches_module
+from emodef.train import label_texts as texts_module
 from emodef.train.performance import resolve_precision, tune_process
 from emodef.train.settings import TrainSettings
 
@@ -103,10 +104,10 @@ class Bench:
         trainer, plain = self._trainer("cdp+match"), self._trainer("none")
         texts = batches_of(plain)
         size = self.size.times(0.8, 0.8)
-        ours = batches_module.DEFINITION_GROUPS
+        ours = texts_module.GROUPS
         kinds = {}
         for groups in (ours, *(n for n in (4, 2, 1) if n != ours)):
-            with mock.patch.object(batches_module, "DEFINITION_GROUPS", groups):
+            with mock.patch.object(texts_module, "GROUPS", groups):
                 name = f"definitions once a step, in {groups} length group{'s' if groups > 1 else ''}"
                 kinds[name] = batches_of(trainer)
         epochs = {name: Epoch.survey(made, self._steps(made.epoch_steps)) for name, made in kinds.items()}

@@ -201,7 +201,7 @@ def test_tokens_are_counted(tiny_corpus: dict[str, Corpus], folder: Path) -> Non
         batch = made.make(step).batch
         assert isinstance(batch, PrimaryBatch)
         assert batch.definitions is not None
-        for inputs in (batch.texts, *batch.definitions):
+        for inputs in (batch.texts, *batch.definitions.groups):
             real += int(inputs.attention_mask.sum())
             computed += inputs.attention_mask.numel()
     assert (made.tokens.real, made.tokens.computed) == (real, computed)

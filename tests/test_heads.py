@@ -14,8 +14,8 @@ import transformers
 from torch import Tensor, nn
 
 from emodef.train.architectures import TiedMaskedWordHead
-from emodef.train.batches import definition_inputs
 from emodef.train.checkpoint import TrainedModel
+from emodef.train.label_texts import LabelTexts
 from emodef.train.model import DefinitionModel, Inputs, MatchHead, set_dropout
 from tiny_backbones import ARCHITECTURES
 from tiny_models import CPU, LABELS, auxiliary, primary, tiny_model
@@ -196,10 +196,11 @@ def test_definitions_keep_the_labels_order_through_length_groups(each_backbone: 
 def test_fewer_labels_than_length_groups(tiny_bert_dir: Path) -> None:
     made = tiny_model(tiny_bert_dir)
     two = type(LABELS)("two", LABELS.names[:2], LABELS.definitions[:2])
-    groups, order, (real, computed) = definition_inputs(two, made.tokenizer, "{definition}", CPU)
-    assert len(groups) == 2
-    assert order.tolist() == [1, 0]  # the first label's definition is the longer one
-    assert real == computed
+    settings = made.settings.model_copy(update={"match_text": "{definition}"})
+    encoded = LabelTexts(two, made.tokenizer, settings, CPU).whole()
+    assert len(encoded.definitions.groups) == 2
+    assert encoded.definitions.order.tolist() == [1, 0]  # the first label's definition is the longer one
+    assert encoded.real == encoded.computed
 
 
 def test_definitions_and_texts_are_pooled_alike(tiny_backbone: Backbone) -> None:

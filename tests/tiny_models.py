@@ -14,8 +14,8 @@ from torch import Tensor
 from emodef.encoding import Encoder, Padded
 from emodef.labels import LabelSet
 from emodef.train.architectures import takes_segments
-from emodef.train.batches import definition_inputs
 from emodef.train.checkpoint import TrainedModel
+from emodef.train.label_texts import definition_inputs
 from emodef.train.model import AuxiliaryBatch, DefinitionModel, Inputs, PrimaryBatch, build_model
 from emodef.train.sampling import mask_words
 from emodef.train.settings import TrainSettings
@@ -124,9 +124,7 @@ def _wider(padded: Padded, columns: int, encoder: Encoder) -> Padded:
 
 def primary(made: TrainedModel, rows: list[int]) -> PrimaryBatch:
     batch = PrimaryBatch(text_inputs(made, rows), TARGETS[rows])
-    batch.definitions, batch.order, _ = definition_inputs(
-        LABELS, made.tokenizer, made.settings.match_text, CPU
-    )
+    batch.definitions = definition_inputs(LABELS, made.tokenizer, made.settings, CPU)
     return batch
 
 

@@ -123,6 +123,21 @@ class LabelSet:
             hint = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(self.names)}"
             raise LabelSetError(f"label set {self.name!r} has no label {name!r}; {hint}") from None
 
+    def only(self, names: Sequence[str]) -> LabelSet:
+        """A set of some of the labels, in the order given. Raises LabelSetError for an unknown one."""
+        chosen = [self.index(name) for name in names]
+        kept = set(names)
+        mappings = {
+            level: {name: coarse for name, coarse in mapping.items() if name in kept}
+            for level, mapping in self.mappings.items()
+        }
+        return replace(
+            self,
+            names=tuple(self.names[k] for k in chosen),
+            definitions=tuple(self.definitions[k] for k in chosen),
+            mappings=mappings,
+        )
+
     def multi_hot(self, label_lists: Iterable[Sequence[str]]) -> NDArray[np.uint8]:
         """One list of label names a text -> uint8 (n, K). Raises LabelSetError for an unknown label."""
         position = {name: k for k, name in enumerate(self.names)}

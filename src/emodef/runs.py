@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from emodef.atomic import write_text
 from emodef.corpora import CORPORA, Corpus, load_corpus
+from emodef.corpora.held_out import without_labels
 from emodef.corpora.splits import hold_out
 from emodef.errors import DataError, SettingsError
 from emodef.evaluation import Report, evaluate_probabilities, tune
@@ -148,7 +149,11 @@ class RunFolder:
         choice = DataChoice.saved(self.path)
         if data_dir is not None:
             choice = DataChoice(**{**asdict(choice), "data_dir": os.fspath(data_dir)})
-        return choice.load(self.settings["corpus"], self.label_set)
+        corpus = choice.load(self.settings["corpus"], self.label_set)
+        known = {name for part in corpus.values() for name in part.label_set.names}
+        if held_out := known - set(self.label_set.names):
+            return without_labels(corpus, sorted(held_out))
+        return corpus
 
     def measure(
         self, split: str, scores: str, data_dir: str | os.PathLike[str] | None = None

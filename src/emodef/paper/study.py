@@ -17,13 +17,17 @@ from emodef.paper.results import Run
 
 PAPER = "paper"
 BASELINE = "paper-baseline"
-_WORDS_ONLY = ("description", "save_every")  # change nothing in what is trained
+_WORDS_ONLY = ("description", "save_every", "teacher")  # change nothing in what is trained
 _ROW = ("backbone", "setup", "p", "budget", "steps_as_p")  # which row of a block a run belongs to
 _ONLY_WITH = {
     "match_learning_rate": "match",
     "match_text": "match",
     "match_scale": "match",
     "match_bias": "match",
+    "match_shared_bias": "match",
+    "match_labels": "match",
+    "match_vary": "match",
+    "match_anchor": "match",
     "mlm_rate": "mlm",
 }
 _AUXILIARY = ("p", "budget", "max_pair_length")  # mean something only where there are auxiliary steps

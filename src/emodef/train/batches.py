@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from emodef.corpora import Corpus
 from emodef.encoding import Padded
 from emodef.errors import SettingsError
-from emodef.labels import LabelSet
 from emodef.pairs import Pairs, definition_pairs
+from emodef.train.label_texts import LabelTexts
 from emodef.train.model import AuxiliaryBatch, Inputs, PrimaryBatch
 from emodef.train.sampling import Batches, Draw, TaskSampler, mask_words, total_steps
 from emodef.train.settings import TrainSettings
 from emodef.train.tokenization import TextTokenizer
-
-DEFINITION_GROUPS = 4  # definitions are encoded in so many length groups: little padding, few passes
 
 
 @dataclass
@@ -48,6 +46,8 @@ class Step:
 class StepBatches:
     """Makes the batch of any step for one process of `world`; `segments`: whether the encoder takes them for pairs.
 
+    targets: what is learnt of each text, (n, K), by default its labels.
+
     Raises SettingsError for a length that the backbone does not take.
     """
 
@@ -61,6 +61,7 @@ class StepBatches:
         segments: bool = False,
         rank: int = 0,
         world: int = 1,
+        targets: NDArray[np.float32] | None = None,
     ) -> None:
         self.settings, self.tokenizer, self.device = settings, tokenizer, device
         self.segments, self.rank, self.world = segments, rank, world
@@ -71,6 +72,7 @@ class StepBatches:
                     f"{name} = {given}: this backbone takes {tokenizer.longest} tokens at most"
                 )
         self.labels = corpus.labels
+        self.targets = corpus.labels if targets is None else targets
         self.texts = self.encoder.tokenize(corpus.texts)
         self.definitions = self.encoder.tokenize(corpus.label_set.definitions)
         self.tokens = TokenCount()
@@ -85,7 +87,9 @@ class StepBatches:
         self.epoch_steps = len(self.primary)  # of a pass over the texts
         steps = total_steps(settings, self.epoch_steps, auxiliary=pairs > 0)
         self.sampler = TaskSampler(settings.seed, steps, settings.p, len(self.primary), len(self.auxiliary))
-        self._definition_inputs = self._match_definitions(corpus) if "match" in settings.tasks else None
+        self.label_texts: LabelTexts | None = None
+        if "match" in settings.tasks:
+            self.label_texts = LabelTexts(corpus.label_set, tokenizer, settings, device)
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -93,22 +97,26 @@ class StepBatches:
     def make(self, step: int) -> Step:
         """This process's share of the batch of `step`."""
         draw = self.sampler[step]
-        return self._primary_step(draw) if draw.primary else self._auxiliary_step(step, draw)
+        return self._primary_step(step, draw) if draw.primary else self._auxiliary_step(step, draw)
 
-    def _primary_step(self, draw: Draw) -> Step:
+    def _primary_step(self, step: int, draw: Draw) -> Step:
         chosen = self.primary.get(draw)
         padded = self.encoder.texts(self.texts, chosen, self.settings.max_length)
         share, weight = self._share(len(chosen))
         self.tokens.add(padded)
-        labels = torch.from_numpy(self.labels[chosen][share].astype(np.float32)).to(self.device)
+        labels = torch.from_numpy(self.targets[chosen][share].astype(np.float32)).to(self.device)
         batch = PrimaryBatch(self._inputs(padded.rows(share), self.tokenizer.segments), labels)
         count = len(chosen) * self.labels.shape[1]
         counts = {"emotion": count}
-        if self._definition_inputs is not None:
-            batch.definitions, batch.order, (real, computed) = self._definition_inputs
-            counts["match"] = count
-            self.tokens.real += real
-            self.tokens.computed += computed
+        if self.label_texts is not None:
+            encoded = self.label_texts.of_step(step)
+            batch.definitions = encoded.definitions
+            matched = len(encoded.definitions.order)
+            counts["match"] = len(chosen) * matched
+            if encoded.definitions.anchors is not None:
+                counts["anchor"] = matched * self.world  # every process computes the whole of it
+            self.tokens.real += encoded.real
+            self.tokens.computed += encoded.computed
         return Step(batch, counts, draw, len(chosen), weight)
 
     def _auxiliary_step(self, step: int, draw: Draw) -> Step:
@@ -161,22 +169,3 @@ class StepBatches:
         pairs = self._pairs(epoch)
         words = self.texts.lengths[pairs.text] + self.definitions.lengths[pairs.label]
         return np.minimum(words + self.encoder.pair_overhead, self.settings.max_pair_length)
-
-    def _match_definitions(self, corpus: Corpus) -> tuple[list[Inputs], torch.Tensor, tuple[int, int]]:
-        return definition_inputs(corpus.label_set, self.tokenizer, self.settings.match_text, self.device)
-
-
-def definition_inputs(
-    label_set: LabelSet, tokenizer: TextTokenizer, template: str, device: torch.device
-) -> tuple[list[Inputs], torch.Tensor, tuple[int, int]]:
-    """The definitions in length groups, where each label stands among the groups' rows (K,), and (real, computed) tokens."""
-    labels = zip(label_set.names, label_set.definitions, strict=True)
-    tokens = tokenizer.encoder.tokenize([template.format(name=n, definition=d) for n, d in labels])
-    by_length = np.argsort(tokens.lengths, kind="stable")
-    count = TokenCount()
-    groups = []
-    for part in np.array_split(by_length, min(DEFINITION_GROUPS, len(by_length))):
-        padded = tokenizer.encoder.texts(tokens, part, tokenizer.longest)
-        count.add(padded)
-        groups.append(Inputs.of(padded, segments=tokenizer.segments, device=device))
-    return groups, torch.from_numpy(np.argsort(by_length)).to(device), (count.real, count.computed)

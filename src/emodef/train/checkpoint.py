@@ -31,7 +31,7 @@ from emodef.train.architectures import (
     new_masked_word_head,
     quiet_transformers,
 )
-from emodef.train.batches import definition_inputs
+from emodef.train.label_texts import definition_inputs
 from emodef.train.model import SCORES, DefinitionModel, Inputs, MatchHead, _linear, build_model
 from emodef.train.settings import TrainSettings
 from emodef.train.tokenization import TextTokenizer
@@ -79,6 +79,7 @@ class TrainedModel:
                 dropout=settings.dropout,
                 scale=settings.match_scale,
                 bias=settings.match_bias,
+                shared_bias=settings.match_shared_bias,
             )
         except (OSError, ValueError, SafetensorError) as error:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -137,10 +138,8 @@ class TrainedModel:
     @torch.no_grad()
     def embed_definitions(self) -> torch.Tensor:
         """The label definitions' embeddings, (K, hidden)."""
-        groups, order, _ = definition_inputs(
-            self.label_set, self.tokenizer, self.settings.match_text, self.device
-        )
-        return torch.cat([self.model.embed(group) for group in groups])[order]
+        given = definition_inputs(self.label_set, self.tokenizer, self.settings, self.device)
+        return self.model.label_embeddings(given)
 
     def save(self, directory: str | os.PathLike[str], card: str = "") -> None:
         """Write the model directory, atomically: on any error, such as a full disk, what stood there still stands."""
@@ -213,7 +212,9 @@ class TrainedModel:
                 pooling=settings.pooling,
                 definition=_linear(hidden, 2) if "definition" in heads else None,
                 masked_words=masked_words,
-                match=MatchHead(len(label_set)) if "match" in heads else None,
+                match=MatchHead(len(label_set), shared_bias=settings.match_shared_bias)
+                if "match" in heads
+                else None,
             )
         with _reading(heads_file):
             stored = load_file(heads_file)

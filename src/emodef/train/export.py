@@ -252,7 +252,7 @@ def _info(
         match=None
         if match is None
         else MatchInfo(
-            settings.match_text, float(match.log_scale.detach().exp()), tuple(match.bias.tolist())
+            settings.match_text, float(match.log_scale.detach().exp()), tuple(match.biases().tolist())
         ),
         definition_head=trained.model.definition is not None,
         about={

@@ -27,12 +27,13 @@ from emodef.train.architectures import takes_segments
 from emodef.train.batches import StepBatches
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.logs import TrainingLog
-from emodef.train.performance import resolve_precision, trim_memory, tuned_process
+from emodef.train.performance import clip_gradients, resolve_precision, trim_memory, tuned_process
 from emodef.train.processes import Interrupted, any_process, caught_signals, global_losses, use_cpu
 from emodef.train.resume import load_best, load_state, save_best, save_state
 from emodef.train.sampling import epoch_ends
 from emodef.train.settings import TrainSettings
 from emodef.train.starting import starting_model
+from emodef.train.teachers import targets
 
 __all__ = ["Interrupted", "Trained", "learning_rate_factor", "train"]
 
@@ -87,8 +88,14 @@ def train(
         segments=takes_segments(trained.model.encoder),
         rank=accelerator.process_index,
         world=accelerator.num_processes,
+        targets=targets(settings, train_split, cpu=cpu, tell=log.note),
     )
     trained.model.to(accelerator.device)
+    trained.model.anchor = settings.match_anchor
+    if (
+        batches.label_texts is not None and settings.match_anchor
+    ):  # of the encoder before any step, resumed or not
+        batches.label_texts.keep_anchors(trained.model)
     optimizer = _optimizer(trained.model, settings, accelerator.device)
 
     state = folder / "state"
@@ -136,7 +143,7 @@ def train(
                 for task, value in sums.items()
             }
             accelerator.backward(torch.stack(list(losses.values())).sum())
-            norm = float(accelerator.clip_grad_norm_(model.parameters(), settings.gradient_clip))
+            norm = clip_gradients(model, settings.gradient_clip)
             shown = global_losses(accelerator, losses)
             if not all(map(math.isfinite, (norm, *shown.values()))):
                 raise TrainingError(_not_finite(step + 1, shown, norm, settings, state))

@@ -44,13 +44,26 @@ class Inputs:
 
 
 @dataclass
+class Definitions:
+    """What some labels are read as, in groups of similar length.
+
+    order: (m,), where each of the m labels stands among the groups' rows. columns: (m,), which of the K labels these are; None for all.
+    anchors: (m, hidden), the unit vectors that the anchor loss holds their embeddings to, if there is one.
+    """
+
+    groups: list[Inputs]
+    order: Tensor
+    columns: Tensor | None = None
+    anchors: Tensor | None = None
+
+
+@dataclass
 class PrimaryBatch:
-    """Texts, their labels (batch, K) as floats, and for matching the definitions in groups of similar length, label order kept."""
+    """Texts, what is to be learnt of them (batch, K) as floats (gold labels, or mixed with teachers'), and for matching the definitions."""
 
     texts: Inputs
     labels: Tensor
-    definitions: list[Inputs] | None = None
-    order: Tensor | None = None  # (K,): where label k's definition stands among the groups' rows
+    definitions: Definitions | None = None
 
 
 @dataclass
@@ -78,6 +91,7 @@ class DefinitionModel(nn.Module):
         match: MatchHead | None,
     ) -> None:
         super().__init__()
+        self.anchor = 0.0  # weight of the anchor loss; training sets it
         self.network, self.pooling = network, pooling
         config = network.config
         self.dropout = nn.Dropout(_final_dropout(config))
@@ -96,35 +110,57 @@ class DefinitionModel(nn.Module):
             return self._emotion
         return self.network.get_submodule(architecture(self.network.config.model_type).emotion)
 
-    def encode(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Token vectors (batch, length, hidden) and the pooled vector (batch, hidden)."""
+    def encode(self, inputs: Inputs, words: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Token vectors (batch, length, hidden) and the pooled vector (batch, hidden); `words`: looked up already."""
         extra = {} if inputs.segments is None else {"token_type_ids": inputs.segments}
-        output = self.encoder(input_ids=inputs.input_ids, attention_mask=inputs.attention_mask, **extra)
+        given = {"input_ids": inputs.input_ids} if words is None else {"inputs_embeds": words}
+        output = self.encoder(attention_mask=inputs.attention_mask, **given, **extra)
         hidden = output.last_hidden_state
         if self.pooling == "mean":
             return hidden, mean_of_tokens(hidden, inputs.attention_mask)
         project = architecture(self.network.config.model_type).project
         return hidden, project(self.network, output, inputs.attention_mask)
 
-    def embed(self, inputs: Inputs) -> Tensor:
+    def embed(self, inputs: Inputs, words: Tensor | None = None) -> Tensor:
         """Mean of the token vectors, (batch, hidden), not normalised: the embedding that matching compares."""
-        return mean_of_tokens(self.encode(inputs)[0], inputs.attention_mask)
+        return mean_of_tokens(self.encode(inputs, words)[0], inputs.attention_mask)
+
+    def label_embeddings(self, definitions: Definitions, words: list[Tensor] | None = None) -> Tensor:
+        """`embed` of each label's definition, (m, hidden), in the labels' order: one pass per length group."""
+        found: list[Tensor | None] = [*words] if words else [None] * len(definitions.groups)
+        parts = [self.embed(group, word) for group, word in zip(definitions.groups, found, strict=True)]
+        return torch.cat(parts)[definitions.order]
+
+    def look_up(self, several: list[Inputs]) -> list[Tensor]:
+        """The word vectors of several batches, looked up at once: each look-up's gradient is as large as the whole table."""
+        table = self.encoder.get_input_embeddings()
+        found = table(torch.cat([inputs.input_ids.reshape(-1) for inputs in several]))
+        parts = found.split([inputs.input_ids.numel() for inputs in several])
+        return [part.view(*inputs.input_ids.shape, -1) for part, inputs in zip(parts, several, strict=True)]
 
     def forward(self, batch: PrimaryBatch | AuxiliaryBatch) -> dict[str, Tensor]:
         """Losses by task, each *summed* over its elements; the caller divides by the count over all processes."""
         return self._primary(batch) if isinstance(batch, PrimaryBatch) else self._auxiliary(batch)
 
     def _primary(self, batch: PrimaryBatch) -> dict[str, Tensor]:
-        hidden, pooled = self.encode(batch.texts)
+        definitions = batch.definitions if self.match is not None else None
+        words: list[Tensor | None] = [None]
+        if definitions is not None:
+            words = [*self.look_up([batch.texts, *definitions.groups])]
+        hidden, pooled = self.encode(batch.texts, words[0])
         logits = self.emotion(self.dropout(pooled))
         loss = F.binary_cross_entropy_with_logits(logits.float(), batch.labels, reduction="sum")
         losses = {"emotion": loss}
-        if self.match is not None and batch.definitions is not None:
-            # One pass per length group; every definition is encoded once a step, whatever the batch size.
-            definitions = torch.cat([self.embed(group) for group in batch.definitions])[batch.order]
+        if self.match is not None and definitions is not None:
+            # Every definition is encoded once a step, whatever the batch size.
+            labels = self.label_embeddings(definitions, cast(list[Tensor], words[1:]))
             texts = mean_of_tokens(hidden, batch.texts.attention_mask)
-            logits = self.match(texts, definitions)
-            losses["match"] = F.binary_cross_entropy_with_logits(logits, batch.labels, reduction="sum")
+            logits = self.match(texts, labels, definitions.columns)
+            wanted = batch.labels if definitions.columns is None else batch.labels[:, definitions.columns]
+            losses["match"] = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
+            if definitions.anchors is not None:
+                apart = 1 - F.cosine_similarity(labels.float(), definitions.anchors, dim=-1)
+                losses["anchor"] = self.anchor * apart.sum()
         return losses
 
     def _auxiliary(self, batch: AuxiliaryBatch) -> dict[str, Tensor]:
@@ -154,17 +190,25 @@ class DefinitionModel(nn.Module):
 
 
 class MatchHead(nn.Module):
-    """score_k = exp(s)·cos(t, d_k) + b_k, with a learned scale s, shared, and a bias b_k per label."""
+    """score_k = exp(s)·cos(t, d_k) + b_k, with a learned scale s, shared, and a bias b_k per label, or one b for all."""
 
-    def __init__(self, labels: int, *, scale: float = 20.0, bias: float = -4.0) -> None:
+    def __init__(
+        self, labels: int, *, scale: float = 20.0, bias: float = -4.0, shared_bias: bool = False
+    ) -> None:
         super().__init__()
+        self.labels = labels
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
-        self.bias = nn.Parameter(torch.full((labels,), bias))
+        self.bias = nn.Parameter(torch.full((1 if shared_bias else labels,), bias))
 
-    def forward(self, texts: Tensor, definitions: Tensor) -> Tensor:
-        """(batch, hidden), (K, hidden) -> (batch, K) logits, in float32."""
+    def forward(self, texts: Tensor, definitions: Tensor, columns: Tensor | None = None) -> Tensor:
+        """(batch, hidden), (m, hidden) -> (batch, m) logits, in float32; `columns` (m,): which labels these are, if not all."""
         cosine = F.normalize(texts.float(), dim=-1) @ F.normalize(definitions.float(), dim=-1).T
-        return self.log_scale.exp() * cosine + self.bias
+        biases = self.biases()
+        return self.log_scale.exp() * cosine + (biases if columns is None else biases[columns])
+
+    def biases(self) -> Tensor:
+        """The bias of each label, (K,)."""
+        return self.bias.expand(self.labels)
 
 
 def build_model(
@@ -178,6 +222,7 @@ def build_model(
     dropout: float | None = None,
     scale: float = 20.0,
     bias: float = -4.0,
+    shared_bias: bool = False,
 ) -> DefinitionModel:
     """A model from a pretrained checkpoint, with the heads that `tasks` ("cdp", "mlm", "match") need.
 
@@ -200,7 +245,9 @@ def build_model(
         pooling=pooling,
         definition=_linear(hidden, 2) if "cdp" in tasks else None,
         masked_words=load_masked_word_head(path, encoder) if "mlm" in tasks else None,
-        match=MatchHead(labels, scale=scale, bias=bias) if "match" in tasks else None,
+        match=MatchHead(labels, scale=scale, bias=bias, shared_bias=shared_bias)
+        if "match" in tasks
+        else None,
     )
     if (
         pooling == "own"

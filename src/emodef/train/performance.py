@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from emodef.errors import SettingsError
 
@@ -40,6 +41,15 @@ def trim_memory() -> None:
     """
     if (malloc_trim := _of_glibc("malloc_trim")) is not None:
         malloc_trim(0)
+
+
+def clip_gradients(model: nn.Module, limit: float) -> float:
+    """Scale the gradients down to `limit` where their norm is larger; the norm they had. Where it is not, nothing is multiplied."""
+    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    total = get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    if not total <= limit:
+        clip_grads_with_norm_(parameters, limit, total)
+    return float(total)
 
 
 def _of_glibc(name: str) -> Any:

@@ -33,12 +33,14 @@ from emodef.runs import DESCRIBES, evaluate_splits, fingerprint, report, started
 from emodef.train.card import model_card
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.few_shot import CrossValidated, by_folds, cross_validate, remove_folds
+from emodef.train.held_out import training_corpus
 from emodef.train.logs import TrainingLog
 from emodef.train.loop import Trained, train
 from emodef.train.performance import resolve_precision
 from emodef.train.processes import locked, on_main, use_cpu
 from emodef.train.resume import BEST, remove_leftovers, writing
 from emodef.train.settings import TrainSettings
+from emodef.train.teachers import with_hashes
 from emodef.train.versions import as_json, note_versions, peak_memory
 
 
@@ -70,6 +72,8 @@ def run_training(
     process trains in; MissingExtraError where TensorBoard is asked for and not installed; and what `train` raises.
     """
     folder = Path(folder)
+    settings, data = with_hashes(settings), fingerprint(corpus)
+    corpus = training_corpus(settings, corpus)
     with ExitStack() as stack:
 
         def enter() -> None:
@@ -108,7 +112,7 @@ def run_training(
         if not main:
             return Run(folder, trained.model, {})
         with writing(folder):
-            return _finish(trained, settings, corpus, folder, about, weights, folded)
+            return _finish(trained, settings, corpus, folder, about | {"data": data}, weights, folded)
 
 
 def _open(folder: Path, settings: TrainSettings, resume: bool) -> None:
@@ -143,6 +147,8 @@ def _changed(settings_file: Path, settings: TrainSettings) -> list[str]:
         raise SettingsError(
             f"{settings_file} is not of this emodef ({reason}); start the run anew in another folder"
         ) from None
+    if before["teacher_hashes"] == now["teacher_hashes"]:  # the same ones, wherever they are
+        before["teacher"] = now["teacher"]
     return sorted(key for key in now if now[key] != before[key])
 
 
@@ -178,7 +184,7 @@ def _finish(
     trained.model.thresholds = thresholds
     trained.model.metrics = {name: found.to_dict()["levels"][0]["summary"] for name, found in reports.items()}
     facts = training_facts(trained)
-    facts |= {"corpus": fingerprint(corpus), "peak_memory_mib": peak_memory(PartialState().device)}
+    facts |= {"corpus": about["data"], "peak_memory_mib": peak_memory(PartialState().device)}
     trained.model.save(folder / "model", model_card(trained.model, facts, reports, corpus, about))
     if not weights:
         for path in (folder / "model").iterdir():

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
-from itertools import product
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,13 +18,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from emodef.corpora import CORPORA
 from emodef.errors import SettingsError, require
+from emodef.train.recipe_files import combinations, is_list, parse_overrides, read_values, recipes
+from emodef.train.teachers import known_by
 
 if TYPE_CHECKING:
     from emodef.train.transfer_settings import TransferSettings
 
+__all__ = [
+    "Experiment",
+    "TrainSettings",
+    "load_experiment",
+    "load_recipe",
+    "parse_overrides",
+    "recipes",
+]
+
 TASKS = ("cdp", "mlm", "match")
 BACKBONES = "EMODEF_BACKBONES"  # environment variable: a folder of checkpoints, by name
-LISTS = ("placeholders",)  # settings that are lists themselves
 TRANSFER = "transfer"  # the kind of recipe that is not of training runs
 
 
@@ -91,6 +98,45 @@ class TrainSettings(BaseModel):
     match_text: str = Field("{name}: {definition}", description="what the matching head encodes for a label")
     match_scale: float = Field(20.0, gt=0, description="exp(s) at the start: the weight of the cosine")
     match_bias: float = Field(-4.0, description="every label's bias at the start")
+    match_shared_bias: bool = Field(False, description="one bias for all labels, instead of one a label")
+    match_labels: float = Field(
+        1.0, gt=0, le=1, description="share of the labels that a step matches its texts with, drawn anew"
+    )
+    match_vary: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="probability that a step reads a label in other words: its name or its definition alone, or a paraphrase",
+    )
+    match_anchor: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the loss 1 - cos of the definitions' embeddings and those of the untuned encoder",
+    )
+    teacher: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="runs or models to learn from: their probabilities of the training texts, averaged; RUN:mean names a head",
+    )
+    teacher_hashes: tuple[str, ...] = Field(
+        (), strict=False, description="what the teachers are known by; noted when a run starts"
+    )
+    teacher_weight: float = Field(
+        0.5, gt=0, le=1, description="share of the teachers in what is learnt; the rest is the gold labels"
+    )
+    teacher_temperature: float = Field(
+        1.0, gt=0, description="the teachers' log-odds are divided by this: above 1 softer, below 1 sharper"
+    )
+    held_out: tuple[str, ...] = Field(
+        (), strict=False, description="labels left out of training, to be scored from their definitions alone"
+    )
+    held_out_draw: int | None = Field(
+        None,
+        ge=1,
+        le=3,
+        description="draw the labels to hold out: which of three draws, balanced over frequency",
+    )
+    held_out_count: int = Field(6, ge=1, description="how many labels a draw holds out")
     placeholders: tuple[str, ...] = Field(
         ("[NAME]", "[RELIGION]"), strict=False, description="kept as single tokens"
     )
@@ -113,7 +159,9 @@ class TrainSettings(BaseModel):
     )
     save_every: int = Field(500, ge=1, description="steps between resume states (besides every epoch's end)")
 
-    @field_validator("label_set", "start", "steps_as_p", "dropout", "patience", mode="before")
+    @field_validator(
+        "label_set", "start", "steps_as_p", "dropout", "patience", "held_out_draw", mode="before"
+    )
     @classmethod
     def _unset(cls, value: object) -> object:
         # TOML has no null: "none" lets a recipe or --set undo what it builds on.
@@ -140,6 +188,10 @@ class TrainSettings(BaseModel):
                 f"steps_as_p = {self.steps_as_p} is for a setup that has neither cdp nor mlm, with budget = 'total'; set "
                 "steps_as_p = 'none', or another setup"
             )
+        if self.held_out and self.held_out_draw is not None:
+            raise ValueError("held_out names the labels, held_out_draw draws them: give one of the two")
+        if self.teacher_hashes and len(self.teacher_hashes) != len(self.teacher):
+            raise ValueError("teacher_hashes has one for each teacher; leave it out, and it will be noted")
         return self
 
     @property
@@ -162,16 +214,24 @@ class TrainSettings(BaseModel):
 
         Two runs on the same data with equal `canonical()` are the same run; settings that are added later do not change it.
         """
-        unused = {"description", "save_every"}
+        unused = {"description", "save_every", "teacher"}
         if not self.auxiliary:
             unused |= {"p", "budget", "max_pair_length"}
         if "mlm" not in self.tasks:
             unused |= {"mlm_rate"}
         if "match" not in self.tasks:
             unused |= {name for name in TrainSettings.model_fields if name.startswith("match_")}
+        if not self.teacher:
+            unused |= {"teacher_weight", "teacher_temperature"}
+        if self.held_out_draw is None:
+            unused |= {"held_out_count"}
         if self.corpus in CORPORA:  # it brings its own
             unused |= {"label_set"}
         chosen = self.model_dump(mode="json", exclude_defaults=True, exclude=unused)
+        if self.teacher:  # known by what they are, not by where
+            chosen["teacher_hashes"] = sorted(self.teacher_hashes or map(known_by, self.teacher))
+        if self.held_out:
+            chosen["held_out"] = sorted(self.held_out)
         return chosen | ({"setup": "+".join(sorted(self.tasks))} if self.tasks else {})
 
     def backbone_path(self) -> str:
@@ -195,11 +255,6 @@ class Experiment:
     description: str
     runs: tuple[TrainSettings, ...] = ()
     transfer: TransferSettings | None = None
-
-
-def recipes() -> list[str]:
-    """Names of the shipped recipes."""
-    return sorted(p.name.removesuffix(".toml") for p in _shipped().iterdir() if p.name.endswith(".toml"))
 
 
 def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> TrainSettings:
@@ -226,7 +281,7 @@ def load_experiment(name: str, overrides: Mapping[str, Any] | None = None) -> Ex
 
     The lists outside `[[runs]]` vary slowest, the first one written first. Raises SettingsError as `load_recipe` does.
     """
-    values = _read(name, ())
+    values = read_values(name, ())
     kind = values.pop("kind", "training")
     if kind == TRANSFER:
         return _transfer(name, values | dict(overrides or {}))
@@ -236,69 +291,16 @@ def load_experiment(name: str, overrides: Mapping[str, Any] | None = None) -> Ex
     if not isinstance(blocks, list) or not blocks or not all(isinstance(block, dict) for block in blocks):
         raise SettingsError(f"{name}: runs: write each block of runs under a line [[runs]]")
     found: dict[str, tuple[tuple[int, ...], TrainSettings]] = {}
-    outside = [key for key in values if _is_list(key, values[key])]
+    outside = [key for key in values if is_list(key, values[key])]
     for block in blocks:
         merged = {**values, **block, **(overrides or {})}
-        for place, choice in _combinations(merged, name):
+        for place, choice in combinations(merged, name):
             several = "" if not place else f" ({', '.join(f'{key} = {choice[key]}' for key in place)})"
             settings = _validated(choice, name + several)
             rank = tuple(place.get(key, 0) if key not in block else 0 for key in outside)
             found.setdefault(json.dumps(settings.canonical(), sort_keys=True), (rank, settings))
     runs = tuple(settings for _, settings in sorted(found.values(), key=lambda each: each[0]))
     return Experiment(name, runs[0].description, runs)
-
-
-def parse_overrides(assignments: list[str]) -> dict[str, Any]:
-    """`["seed=1", "setup=cdp"]` as a dict, values read as TOML where they are TOML, else as text."""
-    overrides: dict[str, Any] = {}
-    for assignment in assignments:
-        key, sign, value = assignment.partition("=")
-        if not sign or not key:
-            raise SettingsError(f"--set {assignment!r}: write it as KEY=VALUE, for example --set seed=1")
-        try:
-            overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            overrides[key.strip()] = value
-    return overrides
-
-
-def _shipped() -> Any:
-    return resources.files("emodef") / "recipes"
-
-
-def _read(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    """A recipe's values over those of the ones it builds on, its own keys first."""
-    path = _shipped() / f"{name}.toml" if name in recipes() else Path(name).resolve()
-    if str(path) in seen:
-        raise SettingsError(f"recipe {name!r} extends itself: {' -> '.join((*seen, str(path)))}")
-    if not path.is_file():
-        raise SettingsError(f"no recipe {name!r}: give a TOML file or one of {', '.join(recipes())}")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{name}: not a TOML file that can be read: {error}") from None
-    base = values.pop("extends", None)
-    if base is None:
-        return values
-    if not isinstance(base, str):
-        raise SettingsError(f"{name}: extends = {base!r}: give the name of one recipe")
-    if base not in recipes():  # a neighbour of this file
-        base = str(Path(name).parent / base)
-    return values | {k: v for k, v in _read(base, (*seen, str(path))).items() if k not in values}
-
-
-def _is_list(key: str, value: object) -> bool:
-    return isinstance(value, list) and key not in LISTS
-
-
-def _combinations(values: Mapping[str, Any], name: str) -> Iterator[tuple[dict[str, int], dict[str, Any]]]:
-    """Each combination of the lists among `values`, and of each list which of its values that is."""
-    lists = {key: value for key, value in values.items() if _is_list(key, value)}
-    if empty := [key for key, value in lists.items() if not value]:
-        raise SettingsError(f"{name}: {empty[0]} = []: a list needs at least one value")
-    for places in product(*(range(len(value)) for value in lists.values())):
-        place = dict(zip(lists, places, strict=True))
-        yield place, {**values, **{key: lists[key][at] for key, at in place.items()}}
 
 
 def _varied(runs: tuple[TrainSettings, ...]) -> list[str]:

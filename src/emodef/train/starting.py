@@ -79,7 +79,9 @@ def from_checkpoint(path: str | os.PathLike[str]) -> dict[str, object]:
 
 def _match(old: MatchHead | None, labels: int, settings: TrainSettings) -> MatchHead:
     """With the trained scale, and the mean of the trained biases; where there was none, as a run without a start begins."""
-    head = MatchHead(labels, scale=settings.match_scale, bias=settings.match_bias)
+    head = MatchHead(
+        labels, scale=settings.match_scale, bias=settings.match_bias, shared_bias=settings.match_shared_bias
+    )
     if old is not None:
         with torch.no_grad():
             head.log_scale.copy_(old.log_scale)

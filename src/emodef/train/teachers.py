@@ -1,0 +1,201 @@
+"""Teachers: finished models whose probabilities of the training texts a run learns beside the gold labels. Imports runs, corpora.
+
+Knowledge distillation (Hinton et al., 2015), for independent labels. Several teachers are averaged. A teacher's probabilities are computed
+once and kept, RUN/train_probabilities.npz: float16 (n, K) a head, with the hash of its weights and of the texts, so that they serve
+without the weights too. Torch is imported only where they are computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emodef.atomic import write_bytes
+from emodef.corpora import Corpus
+from emodef.errors import DataError, EmodefError, SettingsError
+from emodef.runs import model_folder, read_json
+
+if TYPE_CHECKING:
+    from emodef.train.settings import TrainSettings
+
+STORED = "train_probabilities.npz"
+WEIGHTS = ("model.safetensors", "heads.safetensors", "tokenizer.json")
+HEADS = ("emotion", "match", "mean")
+_FAR = 1e-4  # probabilities nearer to 0 or 1 are taken for this: float16 has no finer ones near 1
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher as a setting names it: a run's folder or a model's, and which head is meant (None: the one it answers with)."""
+
+    given: str
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        folder, sign, head = self.given.rpartition(":")
+        return Path(folder if sign and head in HEADS else self.given)
+
+    @property
+    def scores(self) -> str:
+        """The head whose probabilities are learnt."""
+        head = self.given.rpartition(":")[2]
+        if head in HEADS:
+            return head
+        settings = read_json(model_folder(self.path) / "emodef.json")["settings"]
+        return "match" if "match" in settings["setup"].split("+") else "emotion"
+
+    @property
+    def store(self) -> Path:
+        """Where its probabilities are kept."""
+        return self.path / STORED
+
+    def weights(self) -> str:
+        """A hash of its weights, read from what is stored where they are not there any more. Raises DataError."""
+        try:
+            model = model_folder(self.path)
+            if all((model / name).is_file() for name in WEIGHTS):
+                return _digest(tuple(_stamped(model / name) for name in WEIGHTS))
+        except DataError:
+            if not self.store.is_file():
+                raise
+        if not self.store.is_file():
+            raise DataError(
+                f"has neither weights nor {STORED}; give another teacher, or train it again", self.path
+            )
+        return str(_read(self.store)["weights"])
+
+    def known_by(self) -> str:
+        """What a student's identity says of it: its weights and the head."""
+        return f"{self.weights()}:{self.scores}"
+
+
+def known_by(given: str) -> str:
+    """What a teacher is known by; the setting itself where it cannot be found (a recipe that names what is trained later)."""
+    try:
+        return Teacher(given).known_by()
+    except (EmodefError, KeyError):
+        return given
+
+
+def with_hashes(settings: TrainSettings) -> TrainSettings:
+    """The same settings with what the teachers are known by. Raises DataError where one is missing, SettingsError where it is another."""
+    if not settings.teacher:
+        return settings
+    found = tuple(Teacher(given).known_by() for given in settings.teacher)
+    for given, noted, now in zip(settings.teacher, settings.teacher_hashes or found, found, strict=True):
+        if noted != now:
+            raise SettingsError(
+                f"teacher {given} is another model now ({now}) than this run was planned with ({noted}); put that one back, or "
+                "start a new run"
+            )
+    return settings.model_copy(update={"teacher_hashes": found})
+
+
+def targets(
+    settings: TrainSettings, corpus: Corpus, *, cpu: bool = False, tell: Tell = lambda message: None
+) -> NDArray[np.float32] | None:
+    """What the run learns of each training text, float32 (n, K): gold labels and teachers mixed; None without teachers.
+
+    Teachers whose probabilities are not stored compute them first, which `tell` is told. Raises DataError, and SettingsError for a
+    teacher that lacks a label, or knows one that is held out.
+    """
+    if not settings.teacher:
+        return None
+    held = set(settings.held_out)
+    mean = np.zeros((len(corpus), len(corpus.label_set)), dtype=np.float64)
+    for given in settings.teacher:
+        teacher = Teacher(given)
+        names, probabilities = probabilities_of(teacher, corpus, cpu=cpu, tell=tell)
+        if missing := [name for name in corpus.label_set.names if name not in names]:
+            raise SettingsError(
+                f"teacher {given} does not know the label {missing[0]!r}; leave that teacher out"
+            )
+        if known := sorted(held & set(names)):
+            raise SettingsError(
+                f"teacher {given} was trained on {known[0]!r}, which this run holds out: give teachers that hold it out too"
+            )
+        mean += probabilities[:, [names.index(name) for name in corpus.label_set.names]]
+    soft = soften(mean / len(settings.teacher), settings.teacher_temperature)
+    weight = settings.teacher_weight
+    return ((1 - weight) * corpus.labels + weight * soft).astype(np.float32)
+
+
+def soften(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """The probabilities with their log-odds divided by `temperature`."""
+    if temperature == 1:
+        return probabilities
+    held = probabilities.clip(_FAR, 1 - _FAR)
+    return 1 / (1 + (1 / held - 1) ** (1 / temperature))
+
+
+def probabilities_of(
+    teacher: Teacher, corpus: Corpus, *, cpu: bool = False, tell: Tell = lambda message: None
+) -> tuple[list[str], NDArray[np.float32]]:
+    """A teacher's label names and its probabilities of a corpus, (n, K): those stored, or computed now and stored.
+
+    Raises DataError for a teacher with neither weights nor the probabilities of these texts.
+    """
+    texts, scores, weights = texts_digest(corpus.texts), teacher.scores, teacher.weights()
+    stored: dict[str, Any] = {}
+    if teacher.store.is_file():
+        stored = _read(teacher.store)
+        if (str(stored["texts"]), str(stored["weights"])) != (texts, weights):
+            stored = {}
+    if scores not in stored:
+        from emodef.train.inference import load_model
+
+        tell(f"{teacher.given}: its probabilities of {len(corpus):,} texts are computed once")
+        model = load_model(model_folder(teacher.path), cpu=cpu)
+        stored |= {
+            "texts": np.str_(texts),
+            "weights": np.str_(weights),
+            "names": np.array(model.label_set.names),
+        }
+        stored[scores] = model.predict_proba(corpus.texts, scores=scores).astype(np.float16)
+        buffer = BytesIO()
+        np.savez_compressed(buffer, **stored)
+        write_bytes(teacher.store, buffer.getvalue())
+    return stored["names"].tolist(), stored[scores].astype(np.float32)
+
+
+def texts_digest(texts: Sequence[str]) -> str:
+    """A digest of some texts."""
+    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            found = {key: stored[key] for key in stored.files}
+            return {**found, "weights": found["weights"], "texts": found["texts"], "names": found["names"]}
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
+        raise DataError(f"cannot be read ({error}); remove it, and it is computed anew", path) from None
+
+
+def _stamped(path: Path) -> tuple[str, int, int]:
+    about = path.stat()
+    return str(path.resolve()), about.st_size, about.st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
+    """A hash of files' contents, read once as long as they are not written to."""
+    digest = hashlib.sha256()
+    for path, _, _ in files:
+        with open(path, "rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,164 @@
+"""Learning from earlier models: what is learnt, what a run is known by, what is computed once, what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from emodef.corpora import Corpus
+from emodef.errors import DataError, SettingsError
+from emodef.runs import read_json
+from emodef.train.run import run_training
+from emodef.train.settings import TrainSettings
+from emodef.train.teachers import STORED, Teacher, known_by, soften, targets, with_hashes
+from tiny_training import STEP, Blow, Job, finish, start
+
+Splits = dict[str, Corpus]
+
+
+@pytest.fixture(scope="module")
+def make(tiny_backbone: Callable[..., Path]) -> Callable[..., TrainSettings]:
+    def settings(**changes: Any) -> TrainSettings:
+        base: dict[str, Any] = {
+            "backbone": str(tiny_backbone("roberta", initializer_range=0.3)),
+            "setup": "match",
+            "corpus": "tiny",
+            "epochs": 1,
+            "learning_rate": 1e-2,
+            "precision": "fp32",
+            "save_every": 3,
+        }
+        return TrainSettings(**base | changes)
+
+    return settings
+
+
+@pytest.fixture(scope="module")
+def runs(
+    make: Callable[..., TrainSettings], tiny_corpus: Splits, tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """Two finished runs: one with the matching head, one without."""
+    found = []
+    for setup in ("match", "none"):
+        folder = tmp_path_factory.mktemp("runs") / setup
+        run_training(make(setup=setup), tiny_corpus, folder, cpu=True)
+        found.append(folder)
+    return found
+
+
+def test_gold_labels_and_the_teachers_mean_are_mixed(
+    make: Callable[..., TrainSettings], tiny_corpus: Splits, runs: list[Path]
+) -> None:
+    from emodef.train.checkpoint import TrainedModel
+
+    train = tiny_corpus["train"]
+    settings = make(teacher=[f"{runs[0]}:emotion", str(runs[1])], teacher_weight=0.25)
+    found = targets(settings, train, cpu=True)
+    assert found is not None
+    given = [TrainedModel.load(run / "model").predict_proba(train.texts, scores="emotion") for run in runs]
+    wanted = 0.75 * train.labels + 0.25 * np.mean(given, axis=0)
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+    assert targets(make(), train) is None
+    sharper = targets(make(teacher=[str(runs[1])], teacher_weight=1.0, teacher_temperature=0.5), train)
+    assert sharper is not None
+    odds = given[1] / (1 - given[1])
+    np.testing.assert_allclose(sharper, odds**2 / (1 + odds**2), atol=5e-3)
+
+
+def test_softening() -> None:
+    given = np.array([0.0, 0.1, 0.5, 0.9, 1.0])
+    assert soften(given, 1.0).tolist() == given.tolist()
+    np.testing.assert_allclose(soften(given, 2.0)[1:4], [0.25, 0.5, 0.75])
+    assert 0 < soften(given, 2.0)[0] < 0.02
+
+
+def test_probabilities_are_computed_once_and_serve_without_the_weights(
+    make: Callable[..., TrainSettings], tiny_corpus: Splits, runs: list[Path], tmp_path: Path
+) -> None:
+    teacher = tmp_path / "teacher"
+    shutil.copytree(runs[0], teacher)
+    (teacher / STORED).unlink(missing_ok=True)
+    train, settings, said = tiny_corpus["train"], make(teacher=[str(teacher)]), []
+    first = targets(settings, train, cpu=True, tell=said.append)
+    assert len(said) == 1
+    assert "computed once" in said[0]
+    again = targets(settings, train, cpu=True, tell=said.append)
+    assert len(said) == 1
+    assert first is not None
+    assert again is not None
+    assert first.tolist() == again.tolist()
+    known = Teacher(str(teacher)).known_by()
+    for path in teacher.glob("model/*.safetensors"):
+        path.unlink()
+    assert Teacher(str(teacher)).known_by() == known
+    without = targets(settings, train)
+    assert without is not None
+    assert without.tolist() == first.tolist()
+    with pytest.raises(DataError, match=r"no weights|not found"):
+        targets(settings, tiny_corpus["dev"], cpu=True)  # of other texts there are none, and no way to them
+
+
+def test_a_run_is_known_by_what_its_teachers_are(
+    make: Callable[..., TrainSettings], runs: list[Path], tmp_path: Path
+) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(runs[0], moved)
+    here, there = make(teacher=[str(runs[0])]), make(teacher=[str(moved)])
+    assert here.canonical() == there.canonical() == with_hashes(there).canonical()
+    assert "teacher" not in here.canonical()
+    head = make(teacher=[f"{runs[0]}:emotion"]).canonical()
+    assert head != here.canonical()
+    assert head != make(teacher=[str(runs[1])]).canonical()
+    ordered = [make(teacher=[str(a), str(b)]).canonical() for a, b in (runs, runs[::-1])]
+    assert ordered[0] == ordered[1]
+    plain = make().canonical()
+    assert not [key for key in plain if key.startswith("teacher")]
+    assert make(teacher_weight=0.9).canonical() == plain  # without teachers it means nothing
+    gone = make(teacher=["nowhere"])
+    assert gone.canonical()["teacher_hashes"] == [known_by("nowhere")] == ["nowhere"]
+    with pytest.raises(DataError, match="nowhere"):
+        with_hashes(gone)
+    noted = with_hashes(here).model_dump() | {"teacher": (str(runs[1]),)}
+    with pytest.raises(SettingsError, match="another model now"):
+        with_hashes(TrainSettings(**noted))
+
+
+def test_a_distilled_run_and_its_resumption(
+    make: Callable[..., TrainSettings], tiny_corpus: Splits, runs: list[Path], tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(runs[0], moved)
+    settings = make(teacher=[str(runs[0])], match_labels=0.6, match_vary=0.5, match_anchor=0.5, keep="last")
+    whole = tmp_path / "whole"
+    run_training(settings, tiny_corpus, whole, cpu=True)
+    noted = read_json(whole / "settings.json")
+    assert noted["teacher_hashes"] == [Teacher(str(runs[0])).known_by()]
+    job = Job(settings, tiny_corpus, tmp_path / "killed", blows=(Blow(STEP, 6),), whole=True)
+    assert finish([start(job)]) == [-9]
+    elsewhere = settings.model_copy(update={"teacher": (str(moved),)})
+    again = Job(elsewhere, tiny_corpus, tmp_path / "killed", {"resume": True}, whole=True)
+    assert finish([start(again)]) == [0]
+    ended = [tmp_path / "killed" / "model" / "model.safetensors", whole / "model" / "model.safetensors"]
+    assert ended[0].read_bytes() == ended[1].read_bytes()
+
+
+def test_teachers_that_do_not_fit(
+    make: Callable[..., TrainSettings], tiny_corpus: Splits, runs: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match="holds out"):
+        run_training(make(teacher=[str(runs[0])], held_out=["fear"]), tiny_corpus, tmp_path / "a", cpu=True)
+    few = tmp_path / "few"
+    run_training(make(held_out=["fear"]), tiny_corpus, few, cpu=True)
+    with pytest.raises(SettingsError, match="does not know the label 'fear'"):
+        run_training(make(teacher=[str(few)]), tiny_corpus, tmp_path / "b", cpu=True)
+    (runs[1] / STORED).write_bytes(b"broken")
+    with pytest.raises(DataError, match="remove it"):
+        targets(make(teacher=[str(runs[1])]), tiny_corpus["train"], cpu=True)
+    (runs[1] / STORED).unlink()
