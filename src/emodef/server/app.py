@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -47,21 +47,25 @@ class State:
     stopping: bool = False
 
 
-def create_app(settings: ServerSettings, *, load: Callable[[], Predictor] | None = None) -> FastAPI:
-    """The application; it loads its model when it is started. load: how, for those who have one already."""
+def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> FastAPI:
+    """The application, as any ASGI server runs it. It loads its model when it is started, unless it is given one."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         jobs = Store(settings.jobs_path, hours=settings.job_hours, most=settings.limits.jobs)
         jobs.prepare()
-        predictor = (load or (lambda: load_model(settings)))()
+        answers = Answers(predictor or load_model(settings))
         limits = settings.limits
-        batcher = Batcher(pass_texts=settings.pass_texts, queue_texts=limits.queue_texts, told=metrics.passed)
-        metrics.waiting.set_function(lambda: batcher.waiting)
+
+        def told(texts: int, requests: int, seconds: float) -> None:
+            metrics.passed(texts, requests, seconds)
+            metrics.waiting.set(batcher.waiting)
+
+        batcher = Batcher(pass_texts=settings.pass_texts, queue_texts=limits.queue_texts, told=told)
         keeper = Keeper(settings, jobs)
-        state = State(settings, Answers(predictor), batcher, SlowLane(), metrics, jobs, keeper)
+        state = State(settings, answers, batcher, SlowLane(), metrics, jobs, keeper)
         app.state.emodef = state
-        logs.event("ready", model=state.answers.model["name"], threads=predictor.threads)
+        logs.event("ready", model=answers.model["name"], threads=answers.predictor.threads)
         try:
             yield
         finally:

@@ -9,13 +9,15 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from emodef.errors import SettingsError, require
+from emodef.errors import EmodefError, SettingsError, require
 from emodef.server import logs
 from emodef.server.settings import ServerSettings
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from emodef.predictor import Predictor
 
 BACKLOG = 1024  # connections that wait to be taken
+COUNTS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client looks there when it is imported
 KEEP_ALIVE = 30  # seconds a connection may wait for its next request
 
 
@@ -37,19 +40,36 @@ def serve(settings: ServerSettings, told: Callable[[str], None] = print) -> None
     loading = Loading(settings) if settings.workers == 1 else None
     require("uvicorn", extra="serve")
     require("fastapi", extra="serve")
-    sockets = [listen(settings)]
-    address, port = sockets[0].getsockname()[:2]
+    listening = listen(settings)
+    address, port = listening.getsockname()[:2]
+    settings = replace(settings, port=port)
     shown = f"[{address}]" if ":" in address else address
-    told(f"emodef serves http://{shown}:{port}/ (Ctrl-C ends it)")
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn sends itself those it has answered once more
         signal.signal(number, _end)
+    line = f"emodef serves http://{shown}:{port}/ (Ctrl-C ends it)"
     if loading is not None:
-        predictor = loading.result()
-        _server(_config(settings, lambda: predictor)).run(sockets)
-        return
+        import uvicorn
+
+        made = application(settings, loading)
+        told(line)
+        uvicorn.Server(_config(settings, lambda: made)).run([listening])
+    else:
+        told(line)
+        _supervise(settings, listening)
+
+
+def _supervise(settings: ServerSettings, listening: socket.socket) -> None:
+    """Several workers, and their counts in files that all of them share."""
+    from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
 
-    Multiprocess(_config(settings, None), sockets=sockets).run()
+    logs.set_up(requests=settings.log_requests)
+    with tempfile.TemporaryDirectory(prefix="emodef-counts-") as counts:
+        os.environ[COUNTS] = counts
+        supervisor = Multiprocess(_config(settings, partial(worker, settings)), sockets=[listening])
+        supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise SettingsError("a worker could not start; what it said stands above")
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -98,12 +118,13 @@ def listen(settings: ServerSettings) -> socket.socket:
     return made
 
 
-def _config(settings: ServerSettings, load: Callable[[], Predictor] | None) -> uvicorn.Config:
+def _config(settings: ServerSettings, made: Callable[[], Any]) -> uvicorn.Config:
     import uvicorn
 
     return uvicorn.Config(
-        partial(application, settings, load),
+        made,
         factory=True,
+        http="emodef.server.patience:Patient",
         workers=settings.workers,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE,
@@ -116,20 +137,24 @@ def _config(settings: ServerSettings, load: Callable[[], Predictor] | None) -> u
     )
 
 
-def _server(config: uvicorn.Config) -> uvicorn.Server:
-    import uvicorn
-
-    return uvicorn.Server(config)
-
-
-def application(settings: ServerSettings, load: Callable[[], Predictor] | None) -> Any:
-    """The application of this process; of a worker, which ends when its supervisor does."""
-    logs.set_up(requests=settings.log_requests)
-    if load is None:
-        follow_parent()
+def application(settings: ServerSettings, loading: Loading) -> Any:
+    """The application of this process."""
     from emodef.server.app import create_app
 
-    return create_app(settings, load=load)
+    logs.set_up(requests=settings.log_requests)
+    return create_app(settings, loading.result())
+
+
+def worker(settings: ServerSettings) -> Any:
+    """The application of one of several processes, which ends when its supervisor does."""
+    from uvicorn.config import STARTUP_FAILURE
+
+    follow_parent()
+    try:
+        return application(settings, Loading(settings))
+    except EmodefError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(STARTUP_FAILURE)
 
 
 def follow_parent() -> None:
