@@ -13,96 +13,20 @@ import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
 from emodef.atomic import open_atomic
-from emodef.errors import EmodefError, SettingsError
+from emodef.client.types import Explanation, Job, KnownLabel, Label, Prediction, ServerError, Word
+from emodef.errors import SettingsError
 
 Threshold = Literal["tuned", "fixed"] | float
 OwnLabel = str | Mapping[str, Any]
 PIECE = 2**18
 LONGEST_WAIT = 30.0  # seconds, whatever Retry-After says
 LINES = "application/x-ndjson"
-
-
-class ServerError(EmodefError):
-    """What the server refused, or why no answer came. status: of HTTP, 0 where no answer came."""
-
-    def __init__(self, message: str, *, status: int = 0, code: str = "", field: str | None = None) -> None:
-        place = f"{field}: " if field else ""
-        super().__init__(f"{place}{message}")
-        self.status, self.code, self.field = status, code, field
-
-
-class Label(NamedTuple):
-    """A label and its probability."""
-
-    name: str
-    probability: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The labels of one text, likeliest first; scores of every label where they were asked for. See `emodef.Prediction`."""
-
-    labels: tuple[Label, ...]
-    scores: dict[str, float] = field(repr=False)
-    tokens: int
-    windows: int
-
-
-@dataclass(frozen=True)
-class Word:
-    """`text[start:end]`, and what it adds to each explained label's probability."""
-
-    text: str
-    start: int
-    end: int
-    shifts: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """What each word adds to a text's labels. together: neighbouring words left out at a time."""
-
-    labels: tuple[Label, ...]
-    words: tuple[Word, ...]
-    together: int
-
-
-@dataclass(frozen=True)
-class KnownLabel:
-    """A label that the server's model predicts."""
-
-    name: str
-    definition: str
-    threshold: float | None
-
-
-@dataclass(frozen=True)
-class Job:
-    """A file on its way. state: queued, running, finished, failed or cancelled."""
-
-    id: str
-    state: str
-    file: str
-    rows_done: int
-    rows: int | None
-    bytes_done: int
-    bytes: int
-    problems: int
-    error: str | None
-    created: str
-    finished: str | None
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.state in ("finished", "failed", "cancelled")
 
 
 class Client:
