@@ -363,24 +363,6 @@ def test_what_the_server_refuses_is_told(open_page: Open, server: PageServer) ->
     assert page.locator("#text-verdict strong").all_inner_texts() == ["joy"]
 
 
-def test_a_key_is_asked_for_once(tiny_light: Path, tmp_path: Path, browser: Any) -> None:
-    key = "0123456789abcdef-key"
-    server = PageServer(tiny_light, tmp_path, keys=(key,)).start()
-    with opening(browser, server.address) as open_it:
-        page = open_it(server.address, expected="401")
-        for given in ("wrong", key):
-            page.wait_for_selector("#key-dialog[open]")
-            page.fill("#key", given)
-            page.keyboard.press("Enter")
-        page.wait_for_selector("body.ready")
-        page.reload()
-        page.wait_for_selector("body.ready")
-        typed(page, "I am happy")
-        page.wait_for_selector("#text-verdict strong:text-is('joy')")
-        assert key not in page.content()
-    server.stop()
-
-
 def test_tabs_by_keys_and_colours_by_switch(open_page: Open) -> None:
     page = open_page(color_scheme="dark")
     ground = "getComputedStyle(document.body).backgroundColor"

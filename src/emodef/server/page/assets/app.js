@@ -63,8 +63,9 @@ startTabs();
 try {
   const able = await readLevels();
   opened.text = startLook(() => open === "text").opened;
-  opened.own = startOwn(() => open === "own", able).opened;
-  startFile();
+  const own = startOwn(() => open === "own", able);
+  opened.own = own.opened;
+  startFile(own.labels);
   document.body.classList.add("ready");
 } catch (error) {
   if (!(error instanceof Refusal)) throw error;

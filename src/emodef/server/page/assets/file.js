@@ -7,7 +7,8 @@ import { beginning, firstRows, guess, suffix } from "./rows.js";
 
 const STORE = "emodef.job";
 const OFTEN = 350; // ms between two looks at a job
-const FORMATS = ["csv", "tsv", "jsonl", "ndjson", "txt", "parquet"];
+const FORMATS = ["csv", "tsv", "tab", "jsonl", "ndjson", "txt"];
+const OWN = " own"; // no level has this name
 const SHOWN = 6; // rows before, and
 const RESULT = 25; // after
 const LONGEST = 160; // characters of a cell
@@ -22,7 +23,8 @@ const bytes = (n) => (n < 1e6 ? `${number.format(Math.max(1, Math.round(n / 1e3)
 const cut = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text);
 const job = (id, rest = "") => `/v1/jobs/${encodeURIComponent(id)}${rest}`;
 
-export function startFile() {
+// ownLabels(): those of the second tab, as the server takes them
+export function startFile(ownLabels) {
   const view = { file: null, id: null, upload: null, stop: null, name: "" };
   const parts = { choose: $("file-choose"), settings: $("file-settings"), job: $("file-job"), result: $("file-result") };
   const only = (shown) => Object.entries(parts).forEach(([name, box]) => { box.hidden = name !== shown; });
@@ -45,7 +47,7 @@ export function startFile() {
 
   async function choose(file) {
     problem(null);
-    if (!FORMATS.includes(suffix(file.name))) return problem(`${file.name}: give a file that ends in .csv, .tsv, .jsonl, .txt or .parquet.`);
+    if (!FORMATS.includes(suffix(file.name))) return problem(`${file.name}: give a file that ends in .csv, .tsv, .jsonl or .txt.`);
     if (!file.size) return problem(`${file.name} is empty.`);
     let found;
     try {
@@ -65,21 +67,20 @@ export function startFile() {
   }
 
   function drawSettings(file, found) {
-    const best = found ? guess(found) : { text: "", time: "" };
+    const best = guess(found);
+    const own = Object.keys(ownLabels()).length;
     const line = (name, ...controls) => make("div", { class: "row" }, make("label", {}, make("span", {}, name), controls));
     const box = make("div", { class: "threshold" });
-    const columns = found?.columns ?? [];
-    const text = found === null
-      ? line("Column of texts", make("input", { name: "column", autocomplete: "off", placeholder: "text" }))
-      : columns.length ? line("Column of texts", picker("column", columns, best.text)) : null;
+    const { columns } = found;
     const rows = make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "First rows of the file" });
-    const draw = () => rows.replaceChildren(found ? preview(found, parts.settings.elements.column?.value ?? null, SHOWN) : make("p", { class: "hint" }, "A Parquet file is read by the server only."));
+    const draw = () => rows.replaceChildren(preview(found, parts.settings.elements.column?.value ?? null, SHOWN));
     parts.settings.replaceChildren(
       make("h2", { tabindex: -1 }, file.name), make("p", { class: "facts" }, make("span", {}, bytes(file.size))),
-      make("div", { class: "rows-of" }, text,
-        found === null ? line("Column of times", make("input", { name: "time_column", autocomplete: "off", placeholder: "none" }))
-          : columns.length ? line("Column of times", picker("time_column", columns, best.time, "none")) : null,
-        levels.length > 1 ? line("Labels", make("select", { name: "level" }, levels.map(({ level, name, labels }) => make("option", { value: level ?? "" }, `${level ? name : "all"} ${labels.length}`)))) : null,
+      make("div", { class: "rows-of" },
+        columns.length ? [line("Column of texts", picker("column", columns, best.text)), line("Column of times", picker("time_column", columns, best.time, "none"))] : null,
+        levels.length > 1 || own ? line("Labels", make("select", { name: "level" },
+          levels.map(({ level, name, labels }) => make("option", { value: level ?? "" }, `${level ? name : "all"} ${labels.length}`)),
+          own ? make("option", { value: OWN }, `your own ${own}`) : null)) : null,
         levels[0].exclusive ? null : make("div", { class: "row" }, make("span", {}, "Threshold"), box)),
       rows,
       make("div", { class: "actions" }, make("button", { class: "button" }, "Find emotions"), make("button", { type: "button", class: "button plain", onclick: again }, "Another file")));
@@ -115,7 +116,10 @@ export function startFile() {
   async function start() {
     const { elements } = parts.settings;
     const body = new FormData();
-    for (const name of ["column", "time_column", "level"]) if (elements[name]?.value) body.append(name, elements[name].value);
+    const level = elements.level?.value;
+    if (level === OWN) body.append("labels", JSON.stringify(ownLabels()));
+    else if (level) body.append("level", level);
+    for (const name of ["column", "time_column"]) if (elements[name]?.value) body.append(name, elements[name].value);
     if (view.threshold.value !== null) body.append("threshold", String(view.threshold.value));
     body.append("file", view.file);
     problem(null);
@@ -180,16 +184,15 @@ export function startFile() {
     const result = await ask(job(view.id, "/result"), { signal });
     const said = result.headers.get("content-disposition") ?? "";
     const named = /filename\*=UTF-8''([^;]+)/i.exec(said)?.[1];
-    const name = named ? decodeURIComponent(named) : (/filename="([^"]*)"/.exec(said)?.[1] ?? `predicted-${view.name}`);
-    const rows = suffix(name) === "parquet" ? null : await beginning(result, suffix(name));
-    if (!rows) await result.body.cancel();
+    const name = named ? decodeURIComponent(named) : view.name;
+    const rows = await beginning(result, suffix(name));
     only("result");
     $("file-name").textContent = view.name;
     $("facts").replaceChildren(...[count(now.rows ?? content.texts, "row"), now.problems > 0 && `${count(now.problems, "row")} without a prediction`].filter(Boolean).map((fact) => make("span", {}, fact)));
     $("file-download").href = job(view.id, "/result");
     $("file-download").download = name;
     showReport(content);
-    $("file-rows").replaceChildren(rows ? preview(rows, "predicted", RESULT) : make("p", { class: "hint" }, "A Parquet file is not shown here; download it."));
+    $("file-rows").replaceChildren(preview(rows, "predicted", RESULT));
     say(`Done: ${count(content.texts, "text")}.`);
     $("file-name").focus({ preventScroll: true });
   }

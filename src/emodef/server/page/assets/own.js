@@ -219,5 +219,5 @@ export function startOwn(isOpen, able) {
   }
   onText(changed);
   arrange();
-  return { opened: changed };
+  return { opened: changed, labels: () => (able ? sent() : {}) };
 }

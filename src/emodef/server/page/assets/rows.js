@@ -63,13 +63,12 @@ export function parse(text, format, whole) {
     return { columns, rows: found.map((one) => columns.map((name) => written(one.get(name)))) };
   }
   if (format === "txt") return { columns: [], rows: start.split(/\r?\n/).filter((line) => line.trim()).map((line) => [line]) };
-  const [columns = [], ...rows] = delimited(start, format === "tsv" ? "\t" : ",", whole);
+  const [columns = [], ...rows] = delimited(start, format === "tsv" || format === "tab" ? "\t" : ",", whole);
   return { columns, rows };
 }
 
 export async function firstRows(file) {
   const format = suffix(file.name);
-  if (format === "parquet") return null; // only the server reads it
   return parse(await file.slice(0, MOST).text(), format, file.size <= MOST);
 }
 
