@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from emodef.corpora import Corpus
-    from emodef.runs import DataChoice
     from emodef.train.run import Run
     from emodef.train.settings import TrainSettings
 
@@ -35,6 +34,16 @@ def train(
         typer.Option(
             metavar="NAME|FILE",
             help="Settings: a shipped recipe ('emodef recipes') or a TOML file. By default paper.",
+            rich_help_panel=_SETTINGS,
+        ),
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Begin with this trained model, a run's folder or a saved model's, instead of the bare encoder; recipe few_shot "
+            "unless another is named.",
             rich_help_panel=_SETTINGS,
         ),
     ] = None,
@@ -93,28 +102,33 @@ def train(
     OUT/log.jsonl, and OUT/settings.json, data.json and versions.json to repeat it. Ctrl-C saves and stops; --resume goes
     on, and ends with the same weights as a run never stopped.
 
+    With --from, a trained model learns labels of your own, beginning with what their definitions say; a hundred texts are
+    enough, and where there is no dev split, cross-validation decides when to stop, and each label's threshold.
+
     \b
     [bold]Examples[/bold]
       emodef train --recipe minilm --setup match --out runs/match
       emodef train --recipe minilm --seed 1 --set epochs=2 --out runs/short --dry-run
       emodef train --recipe minilm --data mine.csv --labels mine.toml --dev-share 0.1 --out runs/mine
+      emodef train --from runs/match --data few.csv --labels few.toml --out runs/few
       emodef train --resume --out runs/mine
     """
+    from emodef.cli.asking import Asked, chosen_settings, read_label_set, resumed
     from emodef.runs import started
     from emodef.train.run import run_training
 
     given = options.columns(text_column, label_column, label_columns, id_column, split_column, delimiter)
-    chosen = _Asked(recipe, setup, seed, assign or [], data, labels)
+    chosen = Asked(recipe, setup, seed, assign or [], data, labels, start)
     if resume:
         told = [
             *given,
             *(name for name, share in (("dev_share", dev_share), ("test_share", test_share)) if share),
         ]
-        settings, choice = _resumed(out, chosen, told, None if data_dir is None else str(data_dir))
+        settings, choice = resumed(out, chosen, told, None if data_dir is None else str(data_dir))
     else:
         from emodef.runs import DataChoice
 
-        settings = _settings(chosen)
+        settings = chosen_settings(chosen)
         choice = DataChoice(
             data_dir=None if data_dir is None else str(data_dir),
             on_error=on_error.value,
@@ -122,8 +136,12 @@ def train(
             test_share=test_share or 0.0,
             columns=given,
         )
-    corpus = choice.load(settings.corpus, settings.label_set)
+    corpus = choice.load(settings.corpus, read_label_set(settings.label_set))
     check_corpus(corpus, settings)
+    if not resume and chosen.few:
+        from emodef.train.few_shot import few_epochs
+
+        settings = few_epochs(settings, len(corpus["train"]))
     options.report_problems(corpus.values(), quiet)
     if dry_run:
         _print_plan(settings, corpus, json)
@@ -200,72 +218,6 @@ def recipes(
     options.output().print(table)
 
 
-class _Asked:
-    """The options that make settings, and what they override."""
-
-    def __init__(
-        self,
-        recipe: str | None,
-        setup: str | None,
-        seed: int | None,
-        assign: list[str],
-        data: str | None,
-        labels: str | None,
-    ) -> None:
-        self.recipe, self.assign = recipe, assign
-        named = {"setup": setup, "seed": seed, "corpus": data, "label_set": labels}
-        self.named = {key: value for key, value in named.items() if value is not None}
-
-    def overrides(self) -> dict[str, Any]:
-        """Settings that go on top of the recipe's."""
-        from emodef.corpora import CORPORA
-        from emodef.train.settings import parse_overrides
-
-        overrides = parse_overrides(self.assign)
-        if twice := sorted(set(overrides) & set(self.named)):
-            raise SettingsError(f"{twice[0]} is given twice, by its own option and by --set; give it once")
-        overrides |= self.named
-        if (
-            overrides.get("corpus") in CORPORA
-        ):  # it brings its own; a recipe's label set is for the recipe's corpus
-            overrides.setdefault("label_set", None)
-        return overrides
-
-
-def _settings(asked: _Asked) -> TrainSettings:
-    from emodef.train.settings import load_recipe
-
-    return load_recipe(asked.recipe or "paper", asked.overrides())
-
-
-def _resumed(
-    out: Path, asked: _Asked, told: list[str], data_dir: str | None
-) -> tuple[TrainSettings, DataChoice]:
-    """Settings and data of the run in `out`. Options may repeat its settings; `run_training` refuses others."""
-    from dataclasses import replace
-
-    from pydantic import ValidationError
-
-    from emodef.runs import DataChoice, read_json
-    from emodef.train.settings import TrainSettings
-
-    path = out / "settings.json"
-    if not path.exists():
-        raise SettingsError(f"{out} holds no run to resume; leave --resume out to start one")
-    if told:
-        raise SettingsError(f"--resume reads the data as the run did before; leave out {', '.join(told)}")
-    if asked.recipe is not None:
-        settings = _settings(asked)
-    else:
-        try:
-            settings = TrainSettings(**{**read_json(path), **asked.overrides()})
-        except ValidationError as error:
-            problem = error.errors()[0]
-            raise SettingsError(f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
-    choice = DataChoice.saved(out)
-    return settings, choice if data_dir is None else replace(choice, data_dir=data_dir)
-
-
 def check_corpus(corpus: Mapping[str, Corpus], settings: TrainSettings) -> None:
     """Refuse data that cannot be trained on as asked, before anything heavy starts."""
     from emodef.corpora.files import is_derived
@@ -281,7 +233,7 @@ def check_corpus(corpus: Mapping[str, Corpus], settings: TrainSettings) -> None:
             f"'emodef labels skeleton {settings.corpus} --out labels.toml', write a line for each label, and pass "
             "--labels labels.toml"
         )
-    if "dev" not in corpus and settings.keep == "best":
+    if "dev" not in corpus and settings.keep == "best" and settings.start is None:
         raise SettingsError(
             f"{settings.corpus}: no dev split to choose the best epoch by; set texts aside for it (--dev-share 0.1), or keep "
             "the last epoch (--set keep=last)"
@@ -290,8 +242,10 @@ def check_corpus(corpus: Mapping[str, Corpus], settings: TrainSettings) -> None:
 
 def _print_plan(settings: TrainSettings, corpus: Mapping[str, Corpus], json: bool) -> None:
     from emodef.pairs import definition_pairs
+    from emodef.train.held_out import training_corpus
     from emodef.train.sampling import count_primary, total_steps
 
+    corpus = training_corpus(settings, corpus)
     train = corpus["train"]
     per_epoch = -(-len(train) // settings.batch_size)
     pairs = (
@@ -334,6 +288,15 @@ def _print_run(run: Run, json: bool) -> None:
         if reports:
             print_table(summary_table(reports), options.output())
             break
+    folded = read_json(run.folder / "metrics.json").get("cross_validation")
+    if folded is not None:
+        deal = (
+            f"{folded['folds']} folds" if folded["folds"] > 1 else f"{folded['texts']:,} texts held out once"
+        )
+        typer.echo(
+            f"cross-validated ({deal}): macro F1 {100 * folded['macro_f1']:.1f} after epoch {folded['epoch']} of "
+            f"{len(folded['macro_f1_by_epoch'])}, where the run on all texts stopped; epoch and thresholds were chosen on the same texts"
+        )
     typer.echo(
         f"saved in {run.folder}; the model is {run.folder / 'model'}\nnext: emodef evaluate {run.folder}"
     )

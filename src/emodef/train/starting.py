@@ -16,14 +16,14 @@ from torch import nn
 
 from emodef.errors import DataError, SettingsError
 from emodef.labels import LabelSet
-from emodef.runs import model_folder
+from emodef.runs import model_folder, read_json
 from emodef.train.architectures import architecture, load_masked_word_head
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.model import MatchHead, _linear, set_dropout
 from emodef.train.settings import TrainSettings
 
 # of a trained model: what another run with its encoder cannot choose anew
-KEPT = ("backbone", "pooling", "match_text", "placeholders")
+KEPT = ("backbone", "pooling", "match_text", "placeholders", "emoji")
 
 
 def starting_model(settings: TrainSettings, label_set: LabelSet) -> TrainedModel:
@@ -64,17 +64,16 @@ def trained_start(path: str | os.PathLike[str], settings: TrainSettings, label_s
 
 def from_checkpoint(path: str | os.PathLike[str]) -> dict[str, object]:
     """The settings that a run takes over from the trained model it starts from: `KEPT`, and its setup."""
-    from emodef.runs import read_json
-
     folder = model_folder(path)
     about = read_json(folder / "emodef.json")
     try:
-        found = {name: about["settings"][name] for name in (*KEPT, "setup")}
-    except (KeyError, TypeError) as error:
+        found = TrainSettings(**about["settings"])
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"lacks {error}; copy the model again, or train it again", folder / "emodef.json"
+            f"its settings cannot be read ({type(error).__name__}); copy the model again, or train it again",
+            folder / "emodef.json",
         ) from None
-    return found | {"start": os.fspath(path)}
+    return {name: getattr(found, name) for name in (*KEPT, "setup")} | {"start": os.fspath(path)}
 
 
 def _match(old: MatchHead | None, labels: int, settings: TrainSettings) -> MatchHead:

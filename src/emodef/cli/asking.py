@@ -1,0 +1,99 @@
+"""What `emodef train` is asked to run: settings from a recipe, options and a model to start from, or those of a run. Imports errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emodef.errors import SettingsError
+
+if TYPE_CHECKING:
+    from emodef.labels import LabelSet
+    from emodef.runs import DataChoice
+    from emodef.train.settings import TrainSettings
+
+
+class Asked:
+    """The options that make settings, and what they override."""
+
+    def __init__(
+        self,
+        recipe: str | None,
+        setup: str | None,
+        seed: int | None,
+        assign: list[str],
+        data: str | None,
+        labels: str | None,
+        start: Path | None = None,
+    ) -> None:
+        self.recipe, self.assign, self.start = recipe, assign, start
+        named = {"setup": setup, "seed": seed, "corpus": data, "label_set": labels}
+        self.named = {key: value for key, value in named.items() if value is not None}
+
+    @property
+    def few(self) -> bool:
+        """Whether the number of epochs is left to the number of texts."""
+        from emodef.train.settings import parse_overrides
+
+        return self.start is not None and self.recipe is None and "epochs" not in parse_overrides(self.assign)
+
+    def overrides(self) -> dict[str, Any]:
+        """Settings that go on top of the recipe's."""
+        from emodef.corpora import CORPORA
+        from emodef.train.settings import parse_overrides
+
+        overrides = parse_overrides(self.assign)
+        if twice := sorted(set(overrides) & set(self.named)):
+            raise SettingsError(f"{twice[0]} is given twice, by its own option and by --set; give it once")
+        overrides |= self.named
+        if self.start is not None:
+            from emodef.train.starting import from_checkpoint
+
+            overrides = from_checkpoint(self.start) | overrides
+        if (
+            overrides.get("corpus") in CORPORA
+        ):  # it brings its own; a recipe's label set is for the recipe's corpus
+            overrides.setdefault("label_set", None)
+        return overrides
+
+
+def chosen_settings(asked: Asked) -> TrainSettings:
+    """The recipe's settings with what was asked for on top; with --from what that model's encoder needs."""
+    from emodef.train.settings import load_recipe
+
+    return load_recipe(asked.recipe or ("paper" if asked.start is None else "few_shot"), asked.overrides())
+
+
+def resumed(
+    out: Path, asked: Asked, told: list[str], data_dir: str | None
+) -> tuple[TrainSettings, DataChoice]:
+    """Settings and data of the run in `out`. Options may repeat its settings; `run_training` refuses others."""
+    from dataclasses import replace
+
+    from pydantic import ValidationError
+
+    from emodef.runs import DataChoice, read_json
+    from emodef.train.settings import TrainSettings
+
+    path = out / "settings.json"
+    if not path.exists():
+        raise SettingsError(f"{out} holds no run to resume; leave --resume out to start one")
+    if told:
+        raise SettingsError(f"--resume reads the data as the run did before; leave out {', '.join(told)}")
+    if asked.recipe is not None:
+        settings = chosen_settings(asked)
+    else:
+        try:
+            settings = TrainSettings(**{**read_json(path), **asked.overrides()})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise SettingsError(f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+    choice = DataChoice.saved(out)
+    return settings, choice if data_dir is None else replace(choice, data_dir=data_dir)
+
+
+def read_label_set(given: str | None) -> LabelSet | None:
+    """A label set by name or from a TOML file in any of its forms; of several definitions of a label, training reads the first."""
+    from emodef.definitions import read_labels
+
+    return None if given is None else read_labels(given).label_set
