@@ -71,11 +71,10 @@ def test_tables(tmp_path: Path) -> None:
     assert found.definitions[0] == ("Wonder mixed with respect", "Being struck by something vast")
     assert found.examples == (("I stood under that dome and forgot to breathe",), ())
     assert found.thresholds == (0.4, None)
-    assert found.texts(0, "{name}: {definition}") == [
-        "awe: Wonder mixed with respect",
-        "awe: Being struck by something vast",
-        "I stood under that dome and forgot to breathe",
-    ]
+    assert found.texts(0, "{name}: {definition}") == (
+        ["awe: Wonder mixed with respect", "awe: Being struck by something vast"],
+        ["awe: I stood under that dome and forgot to breathe"],
+    )
 
 
 def test_a_label_set_file(tmp_path: Path) -> None:

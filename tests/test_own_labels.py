@@ -66,12 +66,33 @@ def test_scores_are_cosines_with_definitions(predictor: Predictor) -> None:
     assert found[2].argmax() == 2
 
 
-def test_several_definitions_and_examples_are_averaged(predictor: Predictor) -> None:
-    labels = {"glee": {"definitions": ["so happy", "so glad"], "examples": ["this is lovely!"]}}
-    written = [["glee: so happy", "glee: so glad", "this is lovely!"]]
+def test_several_definitions_are_averaged(predictor: Predictor) -> None:
+    labels = {"glee": ["so happy", "so glad"], "rage": "furious hate"}
+    written = [["glee: so happy", "glee: so glad"], ["rage: furious hate"]]
     np.testing.assert_allclose(
         predictor.score(TEXTS[:3], labels), by_hand(predictor, TEXTS[:3], written), atol=1e-5
     )
+
+
+def test_examples_are_averaged_and_their_likeness_to_any_text_taken_out(predictor: Predictor) -> None:
+    background = ["the meeting", "why is it so", "scared and happy"]
+    short = {"glee": "so happy", "rage": "furious hate"}
+    labels = {"glee": {"definition": "so happy", "examples": ["lovely!"]}, "rage": "furious hate"}
+    plain, own = (predictor.with_labels(each, background=background) for each in (short, labels))
+    expected = by_hand(predictor, TEXTS[:3], [["glee: so happy", "glee: lovely!"], ["rage: furious hate"]])
+    odds = [np.log(p / (1 - p)) for p in (own.predict_proba(TEXTS[:3]), expected)]
+    shift = odds[0] - odds[1]
+    np.testing.assert_allclose(shift[:, 1], 0, atol=1e-4)
+    np.testing.assert_allclose(shift[:, 0], shift[0, 0], atol=1e-4)
+    texts = predictor.embed(background)
+    assert plain.head is not None
+    assert own.head is not None
+    np.testing.assert_allclose(
+        plain.head.logits(texts).mean(axis=0), own.head.logits(texts).mean(axis=0), atol=1e-4
+    )
+    with pytest.raises(SettingsError, match="background holds no text"):
+        predictor.with_labels(labels, background=[])
+    assert predictor.score(TEXTS, labels).shape == (6, 2)  # with the sentences that emodef brings
 
 
 def test_a_long_text_is_the_mean_of_its_windows(predictor: Predictor) -> None:

@@ -67,11 +67,13 @@ class Definitions:
         """Of the labels, in order."""
         return self.label_set.names
 
-    def texts(self, label: int, pattern: str) -> list[str]:
-        """What a model reads for a label: its definitions in `pattern` ("{name}: {definition}"), then its examples as they are."""
+    def texts(self, label: int, pattern: str) -> tuple[list[str], list[str]]:
+        """What a model reads for a label, its definitions and its examples, both in `pattern` ("{name}: {definition}")."""
         name = self.names[label]
-        written = [pattern.format(name=name, definition=each) for each in self.definitions[label]]
-        return [*written, *self.examples[label]]
+        return (
+            [pattern.format(name=name, definition=each) for each in self.definitions[label]],
+            [pattern.format(name=name, definition=each) for each in self.examples[label]],
+        )
 
 
 Labels = str | os.PathLike[str] | Mapping[str, Any] | LabelSet | Definitions

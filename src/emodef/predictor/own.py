@@ -25,12 +25,13 @@ from emodef.predictor.head import Floats, HeadInfo, LabelHead, hash_of, unit
 from emodef.predictor.inputs import listed
 from emodef.predictor.model_file import ModelInfo
 from emodef.predictor.session import EMBEDDING, PROBABILITIES, Graph
-from emodef.predictor.unseen import Policy, Trained, combined, policy_of
+from emodef.predictor.unseen import Policy, Trained, Unseen, combined, policy_of
 
 if TYPE_CHECKING:
     from emodef.predictor.core import Predictor
 
 AS_TEXT = "{name}: {definition}"  # what is encoded for a label where the model says nothing else
+ORDINARY = Path(__file__).parent / "ordinary.txt"
 OWN = -1  # in Layer.taken: not of the layer below
 
 
@@ -111,6 +112,8 @@ def with_labels(
     background: Sequence[str] | None,
 ) -> Predictor:
     """See `Predictor.with_labels`."""
+    if background is not None and not listed(background):
+        raise SettingsError("background holds no text; give a few hundred, or leave it out")
     definitions = None if labels is None else read_labels(labels)
     below = predictor.info
     chosen = _known(definitions, below, known)
@@ -127,10 +130,10 @@ def with_labels(
     head = LabelHead(np.zeros((0, root.graph.outputs[EMBEDDING]), np.float32), np.zeros(0, np.float32))
     if definitions is not None and rows:
         trained = _trained(root, background)
-        vectors = encode(root, definitions, rows)
-        bias, guess_thresholds = chooser(vectors, trained)
+        described = describe(root, definitions, rows)
+        bias, guess_thresholds = chooser(described, trained)
         exclusive = definitions.label_set.exclusive and len(rows) == len(taken)
-        head = LabelHead(vectors * np.float32(trained.scale), bias, exclusive)
+        head = LabelHead(described.vectors * np.float32(trained.scale), bias, exclusive)
     label_set = merging.merged_set(definitions, below.label_set, taken)
     thresholds = merging.merged_thresholds(definitions, below, label_set, taken, guess_thresholds)
     told = [
@@ -202,20 +205,25 @@ def whole_head(predictor: Predictor) -> LabelHead | None:
 
 
 def encode(predictor: Predictor, definitions: Definitions, rows: Sequence[int] | None = None) -> Floats:
-    """Unit vectors (K, H) of labels, or of some: the mean over a label's definitions and examples, each encoded once and remembered."""
+    """Unit vectors (K, H) of labels, or of some of them, from all that is said of each; see `describe`."""
+    return describe(predictor, definitions, rows).vectors
+
+
+def describe(predictor: Predictor, definitions: Definitions, rows: Sequence[int] | None = None) -> Unseen:
+    """Labels, or some of them, as vectors: the mean over a label's definitions and examples, each encoded once and remembered."""
     root = predictor.root
     match = root.info.match
     pattern = AS_TEXT if match is None else match.text
-    chosen = range(len(definitions)) if rows is None else rows
-    texts = [definitions.texts(k, pattern) for k in chosen]
-    vectors = _encoded(root, [text for each in texts for text in each])
-    out, at = np.empty((len(texts), vectors.shape[1]), dtype=np.float32), 0
-    for place, (k, each) in enumerate(zip(chosen, texts, strict=True)):
-        parts = vectors[at : at + len(each)]
-        written = len(definitions.definitions[k])
-        out[place] = combined(parts[:written], parts[written:])
-        at += len(each)
-    return out
+    texts = [definitions.texts(k, pattern) for k in (range(len(definitions)) if rows is None else rows)]
+    vectors = _encoded(root, [text for written, examples in texts for text in (*written, *examples)])
+    whole = np.empty((len(texts), vectors.shape[1]), dtype=np.float32)
+    defined, at = np.empty_like(whole), 0
+    for place, (written, examples) in enumerate(texts):
+        end = at + len(written) + len(examples)
+        defined[place] = combined(vectors[at : at + len(written)])
+        whole[place] = combined(vectors[at:end]) if examples else defined[place]
+        at = end
+    return Unseen(whole, defined)
 
 
 def _encoded(root: Predictor, texts: list[str]) -> Floats:
@@ -248,8 +256,13 @@ def _trained(root: Predictor, background: Sequence[str] | None) -> Trained:
         fixed=float(info.thresholds["fixed"]),
         tuned=None if tuned is None else np.array(tuned, dtype=np.float64),
         encode=lambda: encode(root, Definitions.of(info.label_set)),
-        background=None if background is None else unit(root.embed(background)),
+        read=lambda: unit(_encoded(root, ordinary()) if background is None else root.embed(background)),
     )
+
+
+def ordinary() -> list[str]:
+    """Sentences such as people write, about anything: the background where a user gives none."""
+    return ORDINARY.read_text(encoding="utf-8").splitlines()
 
 
 def _known(definitions: Definitions | None, below: ModelInfo, known: bool | Sequence[str]) -> list[str]:
