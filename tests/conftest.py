@@ -102,6 +102,15 @@ def tiny_light(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def server(tiny_light: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A running `emodef serve` with the tiny light model (see `tiny_server`); tests share it, and leave no job behind."""
+    from tiny_server import running
+
+    with running(tiny_light, jobs=tmp_path_factory.mktemp("server") / "jobs") as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
 def tiny_bert_dir(tiny_backbone: Callable[..., Path]) -> Path:
     """Folder of a tiny uncased BERT with its own pooler and masked-word head; read-only."""
     return tiny_backbone("bert")

@@ -96,7 +96,7 @@ class Answers:
     @property
     def takes_own(self) -> bool:
         """Whether the model can read labels it was not trained on."""
-        return self.predictor.info.match is not None and hasattr(self.predictor, "with_labels")
+        return self.predictor.root.info.match is not None
 
     def labels(self, level: str | None) -> dict[str, Any]:
         """What /v1/labels tells."""

@@ -116,25 +116,27 @@ async def own(state: State, labels: Mapping[str, str | schemas.Own], known: bool
             f"{len(labels)} labels, and a request may have {limits.labels}",
             field="labels",
         )
-    if not state.answers.takes_own:
-        raise Fault(
-            "invalid",
-            "this model cannot read labels it was not trained on; serve one with a matching head",
-            field="labels",
-        )
-    given: dict[str, Any] = {}
-    for name, label in labels.items():
-        one = label if isinstance(label, str) else label.model_dump(exclude_none=True)
-        texts = [one] if isinstance(one, str) else [*one["definitions"], *one["examples"]]
+    tables = as_tables(labels)
+    for table in tables["labels"]:
+        texts = [*table["definitions"], *table["examples"]]
         if len(texts) > limits.definitions:
             raise Fault(
                 "too_many_labels",
                 f"{len(texts)} definitions and examples, and a label may have {limits.definitions}",
-                field=f"labels.{name}",
+                field=f"labels.{table['name']}",
             )
-        check_sizes(texts, len(texts), limits.definition_characters, f"labels.{name}")
-        given[name] = one if isinstance(one, str) else {k: v for k, v in one.items() if v not in ([],)}
-    return await state.slow.run(lambda: state.answers.own(given, known))
+        check_sizes(texts, len(texts), limits.definition_characters, f"labels.{table['name']}")
+    return await state.slow.run(lambda: state.answers.own(tables, known))
+
+
+def as_tables(labels: Mapping[str, str | schemas.Own]) -> dict[str, Any]:
+    """A client's labels as `emodef.definitions` reads them: as tables, so that one may have any name, such as "exclusive"."""
+    tables = []
+    for name, label in labels.items():
+        one = schemas.Own(definitions=[label]) if isinstance(label, str) else label
+        table = {"name": name, "definitions": one.definitions, "examples": one.examples}
+        tables.append(table if one.threshold is None else {**table, "threshold": one.threshold})
+    return {"name": "own", "labels": tables}
 
 
 def threshold_of(given: str | None) -> str | float | None:

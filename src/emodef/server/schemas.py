@@ -58,7 +58,7 @@ class Own(Strict):
     definitions: list[str] = Field(default_factory=list, description="What it means, one or several ways")
     examples: list[str] = Field(default_factory=list, description="Texts that show it")
     threshold: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = Field(
-        None, description="What its probability must exceed"
+        default=None, description="What its probability must exceed"
     )
 
 

@@ -27,7 +27,7 @@ from emodef.server.bodies import fault_of as fault_of_fields
 from emodef.server.bodies import responses
 from emodef.server.faults import Fault
 from emodef.server.jobs import KINDS, Kept, Order
-from emodef.server.predicting import own, threshold_of
+from emodef.server.predicting import as_tables, own, threshold_of
 from emodef.server.waiting import Streamed, answered, as_json, facts_of, state_of
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ async def create(request: Request) -> Response:
             "options": asked.model_dump(
                 include={"threshold", "at_least_one", "level", "calibrated", "form", "on_error", "prefix"}
             ),
-            "labels": None if labels is None else {k: _plain(v) for k, v in labels.items()},
+            "labels": None if labels is None else as_tables(labels),
             "owner": facts_of(request).get("client_key"),
         }
         kept = await run_in_threadpool(_keep, state, upload.file, order, predictor or state.answers.predictor)
@@ -204,10 +204,6 @@ def _labels(given: str | None) -> dict[str, str | schemas.Own] | None:
     if not found:
         raise Fault("invalid", "there is no label in it; leave the field out, or give one", field="labels")
     return found
-
-
-def _plain(label: str | schemas.Own) -> Any:
-    return label if isinstance(label, str) else label.model_dump(exclude_defaults=True)
 
 
 def _keep(state: State, file: IO[bytes], order: dict[str, Any], predictor: Predictor) -> Kept:

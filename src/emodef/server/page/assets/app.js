@@ -65,7 +65,7 @@ try {
   opened.text = startLook(() => open === "text").opened;
   const own = startOwn(() => open === "own", able);
   opened.own = own.opened;
-  startFile(own.labels);
+  startFile(own.labels, () => show("file"));
   document.body.classList.add("ready");
 } catch (error) {
   if (!(error instanceof Refusal)) throw error;

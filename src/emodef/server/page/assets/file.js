@@ -23,8 +23,8 @@ const bytes = (n) => (n < 1e6 ? `${number.format(Math.max(1, Math.round(n / 1e3)
 const cut = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text);
 const job = (id, rest = "") => `/v1/jobs/${encodeURIComponent(id)}${rest}`;
 
-// ownLabels(): those of the second tab, as the server takes them
-export function startFile(ownLabels) {
+// ownLabels(): those of the second tab, as the server takes them; openTab(): shows this one
+export function startFile(ownLabels, openTab) {
   const view = { file: null, id: null, upload: null, stop: null, name: "" };
   const parts = { choose: $("file-choose"), settings: $("file-settings"), job: $("file-job"), result: $("file-result") };
   const only = (shown) => Object.entries(parts).forEach(([name, box]) => { box.hidden = name !== shown; });
@@ -223,15 +223,24 @@ export function startFile(ownLabels) {
     }
   }
 
-  const drop = $("file-drop");
-  const over = (is) => drop.classList.toggle("over", is);
-  for (const name of ["dragenter", "dragover"]) $("panel-file").addEventListener(name, (event) => { event.preventDefault(); over(true); });
-  $("panel-file").addEventListener("dragleave", (event) => { if (!event.relatedTarget || !drop.contains(event.relatedTarget)) over(false); });
-  $("panel-file").addEventListener("drop", (event) => {
+  // a file may be dropped anywhere on the page, which opens this tab; else the browser would leave the page for the file
+  const hasFile = (event) => event.dataTransfer?.types.includes("Files");
+  const over = (is) => $("file-drop").classList.toggle("over", is);
+  for (const name of ["dragenter", "dragover"]) {
+    document.addEventListener(name, (event) => {
+      if (!hasFile(event)) return;
+      event.preventDefault();
+      over(true);
+    });
+  }
+  document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) over(false); });
+  document.addEventListener("drop", (event) => {
+    if (!hasFile(event)) return;
     event.preventDefault();
     over(false);
+    openTab();
     const [file] = event.dataTransfer.files;
-    if (file && !parts.choose.hidden) choose(file);
+    if (file && (!parts.choose.hidden || !parts.settings.hidden)) choose(file);
   });
   $("file-browse").addEventListener("click", () => $("file-input").click());
   $("file-input").addEventListener("change", () => {

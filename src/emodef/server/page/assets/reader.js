@@ -83,14 +83,14 @@ export function weigh(answer, shown, hueOf) {
 export function tellWords(box, answer, shown, hueOf) {
   const line = (name) => {
     const sorted = answer.words.map((word, k) => [word.text, answer.shifts[name][k]]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
-    const found = sorted.slice(0, 6).filter(([, by]) => Math.abs(by) >= Math.max(FAINT, BESIDE * Math.abs(sorted[0][1])));
-    return make("li", { "--hue": hueOf(name) }, make("b", {}, name), " ",
+    const found = sorted.slice(0, 6).filter(([, by]) => Math.abs(by) >= Math.max(FAINT, BESIDE * Math.abs(sorted[0][1]))).sort((a, b) => b[1] - a[1]);
+    return make("li", { "--hue": hueOf(name) }, make("b", {}, name), " ", make("span", {},
       found.length
-        ? found.map(([word, by]) => make("span", { class: by > 0 ? "for" : "against" }, word.trim(), make("small", {}, ` ${by > 0 ? "+" : "−"}${Math.abs(by).toFixed(2)}`)))
-        : make("span", { class: "none" }, "no word alone carries it"));
+        ? found.map(([word, by]) => [make("span", { class: by > 0 ? "for" : "against" }, word.trim(), make("small", {}, ` ${by > 0 ? "+" : "−"}${Math.abs(by).toFixed(2)}`)), " "])
+        : make("span", { class: "none" }, "no word alone carries it")));
   };
   box.replaceChildren(
-    shown.length ? make("h2", {}, "The words that carry it") : "",
+    shown.length ? make("h2", {}, "Words that carry it; dotted ones speak against it") : "",
     make("ul", {}, shown.map(line)),
     answer.together > 1 ? make("p", { class: "hint" }, `The text is long: ${answer.together} neighbouring words are weighed together.`) : "");
 }
