@@ -37,6 +37,9 @@ def explain(
     level: options.Level = None,
     threshold: options.Threshold = None,
     threads: options.Threads = None,
+    labels: options.OwnLabels = None,
+    known: options.Known = False,
+    known_labels: options.KnownLabels = None,
     json: options.JsonLines = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -50,12 +53,13 @@ def explain(
     [bold]Examples[/bold]
       emodef explain "Thank you so much, but I am worried about tomorrow."
       emodef explain --label joy "It was fine."
+      emodef explain --labels mine.toml --label awe "I stood under that dome and forgot to breathe."
       emodef explain --json - < comments.txt
     """
     given = _given(texts or [])
     from emodef.predictor import Predictor
 
-    predictor = Predictor.load(model, threads=threads)
+    predictor = options.with_labels(Predictor.load(model, threads=threads), labels, known, known_labels)
     for number, text in enumerate(given):
         explanation = predictor.explain(text, labels=label or None, level=level, threshold=threshold)
         if json:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from emodef.errors import SettingsError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.console import Console
 
     from emodef.corpora import Corpus
+    from emodef.predictor import Predictor
 
 PLAIN_WIDTH = 160  # of tables where there is no terminal to fit them to
 SHOWN_PROBLEMS = 5
@@ -87,6 +90,28 @@ Level = Annotated[
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU cores to compute on. By default all there are.")
 ]
+_OWN = "Labels of your own"
+OwnLabels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE|NAME",
+        help='Score these labels, from what they mean alone: a TOML file with lines such as awe = "Wonder mixed with respect", or a '
+        "shipped label set.",
+        rich_help_panel=_OWN,
+    ),
+]
+Known = Annotated[
+    bool, typer.Option("--known", help="With all the labels of the model beside them.", rich_help_panel=_OWN)
+]
+KnownLabels = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,C",
+        help="With these labels of the model; without --labels, with these alone.",
+        rich_help_panel=_OWN,
+    ),
+]
 JsonLines = Annotated[
     bool, typer.Option("--json", help="Print a JSON object a line, for scripts.", rich_help_panel="Output")
 ]
@@ -147,6 +172,18 @@ def columns(
         "delimiter": delimiter,
     }
     return {key: value for key, value in given.items() if value is not None}
+
+
+def with_labels(predictor: Predictor, labels: str | None, known: bool, known_labels: str | None) -> Predictor:
+    """The predictor of the labels that were asked for with --labels, --known and --known-labels; by default the model's own."""
+    if known and known_labels is not None:
+        raise SettingsError("--known and --known-labels exclude each other; give one")
+    if labels is None and known_labels is None:
+        return predictor  # --known alone names what there is anyway
+    names = (
+        None if known_labels is None else [name.strip() for name in known_labels.split(",") if name.strip()]
+    )
+    return predictor.with_labels(labels, known=known if names is None else names)
 
 
 def output() -> Console:

@@ -77,6 +77,9 @@ def predict(
         ),
     ] = False,
     threads: options.Threads = None,
+    labels: options.OwnLabels = None,
+    known: options.Known = False,
+    known_labels: options.KnownLabels = None,
     file: Annotated[
         str | None,
         typer.Option(
@@ -175,7 +178,7 @@ def predict(
 
     Prints texts and labels, likeliest first; in a pipe, tab-separated lines; with --json, an object a line. A file's other
     columns stay as they are, to the letter where input and output have one format. A text longer than the model's window
-    is read in several, and said so.
+    is read in several, and said so. With --labels, labels of your own are scored, from a definition of each.
 
     A --file with --out of any size is predicted in parts, kept in OUT.parts until all are done. Stopped at any point, even
     by a power cut, the same command goes on from there. A pipe cannot be gone on with.
@@ -186,6 +189,7 @@ def predict(
       emodef predict --file comments.csv --text-column body --out labelled.csv
       cat comments.csv | emodef predict --input-format csv --text-column body --json > labelled.jsonl
       cat comments.txt | emodef predict --threshold 0.5 --at-least-one
+      emodef predict --labels mine.toml --known-labels joy,anger --file comments.csv --out labelled.csv
       emodef predict --file comments.parquet --out labelled.parquet --engine ray --address auto
     """
     from emodef.files.job import PART_SIZE, STREAM_SIZE, predict_file, predict_stream
@@ -199,7 +203,8 @@ def predict(
     from emodef.predictor import Predictor
 
     # with Ray, others compute
-    predictor = Predictor.load(model, threads=threads if engine is Where.LOCAL else 1)
+    loaded = Predictor.load(model, threads=threads if engine is Where.LOCAL else 1)
+    predictor = options.with_labels(loaded, labels, known, known_labels)
     few = source.rows is not None and source.rows < options.WITH_BAR
     hidden = quiet or few or not sys.stderr.isatty() or (out is None and sys.stdout.isatty())
     with shown(hidden) as watch:
