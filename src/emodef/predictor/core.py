@@ -245,14 +245,14 @@ class Predictor(Reader):
         labels: Labels | None = None,
         *,
         known: bool | Sequence[str] = False,
-        policy: str | Policy = "mean",
+        policy: str | Policy | None = None,
         background: Sequence[str] | None = None,
     ) -> Predictor:
         """A predictor of other labels, from what they mean alone; it reads texts with this one's model, and answers as it does.
 
         labels: name -> definition, or a file, or whatever `emodef.definitions.read_labels` takes; each definition is encoded once.
         known: this predictor's labels beside them, all (True) or some; they keep their probabilities and thresholds. A label
-        that `labels` has too is then scored as known. policy: what gives a new label its bias and threshold (`emodef.predictor.unseen`).
+        that `labels` has too is then scored as known. policy: what gives a new label its bias and threshold, by default `emodef.predictor.unseen.DEFAULT`.
         background: unlabelled texts like those to predict, for policies that ask for some and for labels with examples; a few
         hundred. By default sentences that emodef brings.
 

@@ -25,13 +25,14 @@ from emodef.predictor.head import Floats, HeadInfo, LabelHead, hash_of, unit
 from emodef.predictor.inputs import listed
 from emodef.predictor.model_file import ModelInfo
 from emodef.predictor.session import EMBEDDING, PROBABILITIES, Graph
-from emodef.predictor.unseen import Policy, Trained, Unseen, combined, policy_of
+from emodef.predictor.unseen import DEFAULT, OF_TRAINED, Policy, Trained, combined, of_examples, policy_of
 
 if TYPE_CHECKING:
     from emodef.predictor.core import Predictor
 
 AS_TEXT = "{name}: {definition}"  # what is encoded for a label where the model says nothing else
 ORDINARY = Path(__file__).parent / "ordinary.txt"
+REMEMBERED = 512  # background texts up to which their embeddings are
 OWN = -1  # in Layer.taken: not of the layer below
 
 
@@ -108,7 +109,7 @@ def with_labels(
     predictor: Predictor,
     labels: Labels | None,
     known: bool | Sequence[str],
-    policy: str | Policy,
+    policy: str | Policy | None,
     background: Sequence[str] | None,
 ) -> Predictor:
     """See `Predictor.with_labels`."""
@@ -125,15 +126,18 @@ def with_labels(
             "no labels to score; give definitions, or say which of the model's labels (known)"
         )
     rows = [k for k, place in enumerate(first) if place == OWN]
-    root, chooser = predictor.root, policy_of(policy)
+    root, chooser = predictor.root, policy_of(DEFAULT if policy is None else policy)
     guess_thresholds: NDArray[np.float64] = np.zeros(0)
     head = LabelHead(np.zeros((0, root.graph.outputs[EMBEDDING]), np.float32), np.zeros(0, np.float32))
     if definitions is not None and rows:
-        trained = _trained(root, background)
-        described = describe(root, definitions, rows)
-        bias, guess_thresholds = chooser(described, trained)
+        texts = ordinary() if background is None else list(background)
+        trained = _trained(root, None if chooser in OF_TRAINED else texts)
+        vectors, defined = describe(root, definitions, rows)
+        bias, guess_thresholds = chooser(defined, trained)
+        if any(definitions.examples[k] for k in rows):
+            bias = bias - of_examples(vectors, defined, trained.scale, _background(root, texts))
         exclusive = definitions.label_set.exclusive and len(rows) == len(taken)
-        head = LabelHead(described.vectors * np.float32(trained.scale), bias, exclusive)
+        head = LabelHead(vectors * np.float32(trained.scale), bias, exclusive)
     label_set = merging.merged_set(definitions, below.label_set, taken)
     thresholds = merging.merged_thresholds(definitions, below, label_set, taken, guess_thresholds)
     told = [
@@ -206,11 +210,16 @@ def whole_head(predictor: Predictor) -> LabelHead | None:
 
 def encode(predictor: Predictor, definitions: Definitions, rows: Sequence[int] | None = None) -> Floats:
     """Unit vectors (K, H) of labels, or of some of them, from all that is said of each; see `describe`."""
-    return describe(predictor, definitions, rows).vectors
+    return describe(predictor, definitions, rows)[0]
 
 
-def describe(predictor: Predictor, definitions: Definitions, rows: Sequence[int] | None = None) -> Unseen:
-    """Labels, or some of them, as vectors: the mean over a label's definitions and examples, each encoded once and remembered."""
+def describe(
+    predictor: Predictor, definitions: Definitions, rows: Sequence[int] | None = None
+) -> tuple[Floats, Floats]:
+    """Labels, or some of them, as unit vectors (K, H): the mean over definitions and examples, and over definitions alone.
+
+    Each text is encoded once and remembered.
+    """
     root = predictor.root
     match = root.info.match
     pattern = AS_TEXT if match is None else match.text
@@ -223,7 +232,7 @@ def describe(predictor: Predictor, definitions: Definitions, rows: Sequence[int]
         defined[place] = combined(vectors[at : at + len(written)])
         whole[place] = combined(vectors[at:end]) if examples else defined[place]
         at = end
-    return Unseen(whole, defined)
+    return whole, defined
 
 
 def _encoded(root: Predictor, texts: list[str]) -> Floats:
@@ -239,7 +248,7 @@ def _encoded(root: Predictor, texts: list[str]) -> Floats:
     return np.stack(vectors) if vectors else np.zeros((0, root.graph.outputs[EMBEDDING]), np.float32)
 
 
-def _trained(root: Predictor, background: Sequence[str] | None) -> Trained:
+def _trained(root: Predictor, background: list[str] | None) -> Trained:
     info = root.info
     if info.match is None:
         beside = (
@@ -256,8 +265,13 @@ def _trained(root: Predictor, background: Sequence[str] | None) -> Trained:
         fixed=float(info.thresholds["fixed"]),
         tuned=None if tuned is None else np.array(tuned, dtype=np.float64),
         encode=lambda: encode(root, Definitions.of(info.label_set)),
-        read=lambda: unit(_encoded(root, ordinary()) if background is None else root.embed(background)),
+        background=None if background is None else _background(root, background),
     )
+
+
+def _background(root: Predictor, texts: list[str]) -> Floats:
+    """Unit embeddings; those of the sentences that emodef brings are remembered, a user's may be many."""
+    return unit(_encoded(root, texts) if len(texts) <= REMEMBERED else root.embed(texts))
 
 
 def ordinary() -> list[str]:

@@ -4,8 +4,8 @@ A matching model scores a text t and a label of vector d as sigmoid(s·cos(t, d)
 and a bias b for each label it was trained on; a new label has neither a bias nor a threshold, and a policy guesses both. A policy is a
 pure function, so that an evaluation on held-out labels can compare any of them (`POLICIES`, or one's own).
 
-Texts resemble each other more than they resemble definitions, so a label with examples is near to every text. What its examples bring
-it on ordinary texts is taken out of its bias again.
+Texts resemble each other more than they resemble definitions, so a label with examples is near to every text. A policy sees what its
+definitions say; what the examples add on ordinary texts is then taken out of the bias (`of_examples`).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Trained:
     """What a matching model knows of the labels it was trained on, in their order, K of them.
 
     scale: shared. biases: (K,). fixed: the threshold for all labels. tuned: thresholds from dev, (K,), where there are.
-    encode: gives the unit vectors of their definitions, (K, H); read: gives unit embeddings of unlabelled texts, (n, H). Both are
-    called only by policies that need them.
+    encode: gives the unit vectors of their definitions, (K, H); called by policies that need them. background: unit embeddings of
+    unlabelled texts, (n, H), where there are any.
     """
 
     scale: float
@@ -39,24 +39,12 @@ class Trained:
     fixed: float
     tuned: NDArray[np.float64] | None
     encode: Callable[[], Floats]
-    read: Callable[[], Floats]
+    background: Floats | None = None
 
     @cached_property
     def vectors(self) -> Floats:
         """Unit vectors of the trained labels' definitions, (K, H)."""
         return self.encode()
-
-    @cached_property
-    def background(self) -> Floats:
-        """Unit embeddings of unlabelled texts, (n, H)."""
-        return self.read()
-
-
-class Unseen(NamedTuple):
-    """M labels without data, as unit vectors (M, H): of all that is said of them, and of their definitions alone."""
-
-    vectors: Floats
-    definitions: Floats
 
 
 class Guess(NamedTuple):
@@ -66,7 +54,7 @@ class Guess(NamedTuple):
     threshold: NDArray[np.float64]
 
 
-Policy = Callable[[Unseen, Trained], Guess]
+Policy = Callable[[Floats, Trained], Guess]  # unit vectors of the labels' definitions (M, H) -> Guess
 
 
 def combined(vectors: Floats) -> Floats:
@@ -74,50 +62,52 @@ def combined(vectors: Floats) -> Floats:
     return unit(unit(vectors).mean(axis=0, keepdims=True))[0]
 
 
-def mean(labels: Unseen, trained: Trained) -> Guess:
+def mean(vectors: Floats, trained: Trained) -> Guess:
     """The mean of the trained biases, and the fixed threshold."""
-    bias = np.full(len(labels.vectors), trained.biases.mean(), dtype=np.float32)
-    return Guess(bias - _of_examples(labels, trained), np.full(len(bias), trained.fixed))
+    bias = np.full(len(vectors), trained.biases.mean(), dtype=np.float32)
+    return Guess(bias, np.full(len(bias), trained.fixed))
 
 
-def mean_tuned(labels: Unseen, trained: Trained) -> Guess:
+def mean_tuned(vectors: Floats, trained: Trained) -> Guess:
     """The mean of the trained biases, and the mean of the tuned thresholds; without these the fixed one."""
-    found = mean(labels, trained)
+    found = mean(vectors, trained)
     if trained.tuned is None:
         return found
     return found._replace(threshold=np.full(len(found.bias), trained.tuned.mean()))
 
 
-def neighbours(labels: Unseen, trained: Trained) -> Guess:
+def neighbours(vectors: Floats, trained: Trained) -> Guess:
     """Bias and threshold from the trained labels whose definitions are most similar: their mean, weighted by how similar."""
-    cosine = products(labels.definitions, trained.vectors)
+    cosine = products(vectors, trained.vectors)
     nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :NEIGHBOURS]
     weight = np.clip(np.take_along_axis(cosine, nearest, axis=1), 1e-3, None)
     weight /= weight.sum(axis=1, keepdims=True)
-    bias = (trained.biases[nearest] * weight).sum(axis=1).astype(np.float32) - _of_examples(labels, trained)
+    bias = (trained.biases[nearest] * weight).sum(axis=1).astype(np.float32)
     if trained.tuned is None:
         return Guess(bias, np.full(len(bias), trained.fixed))
     return Guess(bias, (trained.tuned[nearest] * weight).sum(axis=1))
 
 
-def background(labels: Unseen, trained: Trained) -> Guess:
+def background(vectors: Floats, trained: Trained) -> Guess:
     """A bias that gives the label, on average over the background texts, the probability that trained labels have there.
 
     A definition near to every text would else be found in all of them, and one far from every text in none. The threshold is the
-    fixed one.
+    fixed one. Raises SettingsError where there are no background texts.
     """
+    if trained.background is None or not len(trained.background):
+        raise SettingsError("the policy 'background' needs texts; give a few hundred, unlabelled")
     known = trained.scale * products(trained.background, trained.vectors) + trained.biases
     wanted = float(np.median(sigmoid(known).mean(axis=0)))
-    bias = biases_for(trained.scale * products(trained.background, labels.vectors), wanted)
+    bias = biases_for(trained.scale * products(trained.background, vectors), wanted)
     return Guess(bias, np.full(len(bias), trained.fixed))
 
 
-def _of_examples(labels: Unseen, trained: Trained) -> Floats:
-    """What a label's examples add to its log odds on an average background text, (M,); 0 for a label without any."""
-    more = labels.vectors - labels.definitions
-    if not more.any():
-        return np.zeros(len(more), dtype=np.float32)
-    shift: Floats = np.float32(trained.scale) * (more @ trained.background.mean(axis=0))
+def of_examples(vectors: Floats, definitions: Floats, scale: float, background: Floats) -> Floats:
+    """What their examples add to labels' log odds on an average background text, (M,).
+
+    vectors: unit vectors from definitions and examples, (M, H); definitions: from definitions alone; background: unit embeddings.
+    """
+    shift: Floats = np.float32(scale) * ((vectors - definitions) @ background.mean(axis=0))
     return shift
 
 
@@ -141,6 +131,7 @@ POLICIES: dict[str, Policy] = {
     "background": background,
 }
 DEFAULT = "mean"
+OF_TRAINED = (mean, mean_tuned, neighbours)  # these ask for no background texts
 
 
 def policy_of(given: str | Policy) -> Policy:
