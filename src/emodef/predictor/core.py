@@ -252,9 +252,9 @@ class Predictor(Reader):
 
         labels: name -> definition, or a file, or whatever `emodef.definitions.read_labels` takes; each definition is encoded once.
         known: this predictor's labels beside them, all (True) or some; they keep their probabilities and thresholds. A label
-        that `labels` has too is then scored as known. policy: what gives a new label its bias and threshold, by default `emodef.predictor.unseen.DEFAULT`.
-        background: unlabelled texts like those to predict, for policies that ask for some and for labels with examples; a few
-        hundred. By default sentences that emodef brings.
+        that `labels` has too is then scored as known. policy: what gives a new label its bias and threshold
+        (`emodef.predictor.unseen`). background: unlabelled texts like those to predict, for policies that ask for some and for
+        labels with examples; a few hundred. By default sentences that emodef brings.
 
         Raises LabelSetError for labels that contradict themselves or clash with known ones, SettingsError for a model that was not
         trained to match texts with definitions.
