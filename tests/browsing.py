@@ -125,7 +125,7 @@ def opening(browser: Any, server: str | None = None) -> Iterator[Open]:
 def violations(page: Any) -> list[str]:
     """What axe (WCAG 2.2 A and AA, and its best practices) finds wrong in a page as it stands."""
     try:
-        from axe_playwright_python.sync_playwright import Axe
+        from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
     except ModuleNotFoundError:
         if is_required():
             pytest.fail("axe is not installed: pip install axe-playwright-python")

@@ -30,6 +30,7 @@ from tiny_backbones import ARCHITECTURES, build_backbone
 
 if TYPE_CHECKING:
     from emodef.corpora import Corpus
+    from page_server import PageServer
 
 # A shell's background jobs ignore Ctrl-C, and so would the processes that tests start to interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -68,6 +69,29 @@ def open_file(browser: Any) -> Iterator[Callable[..., Any]]:
     """`open_file(path, width=1280, **options)` -> the page; nothing may go wrong in it or be asked for."""
     with opening(browser) as open_it:
         yield open_it
+
+
+@pytest.fixture(scope="module")
+def page_server(tiny_light: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
+    """A running server with the tiny light model."""
+    from page_server import PageServer
+
+    running = PageServer(tiny_light, tmp_path_factory.mktemp("jobs")).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def open_tab(browser: Any, page_server: PageServer) -> Iterator[Callable[..., Any]]:
+    """`open_tab(tab="text", width=1280, ...)` -> the server's page, ready; nothing may go wrong in it, or come from elsewhere."""
+    with opening(browser, page_server.address) as open_it:
+
+        def open_ready(tab: str = "text", **options: Any) -> Any:
+            page = open_it(f"{page_server.address}/#{tab}", **options)
+            page.wait_for_selector("body.ready")
+            return page
+
+        yield open_ready
 
 
 @pytest.fixture(scope="session")

@@ -40,3 +40,8 @@ class PageServer:
         self.server.should_exit = True
         self.thread.join(10)
         assert not self.thread.is_alive()
+
+
+def typed(page: Any, text: str, tab: str = "text") -> None:
+    """Put a text where texts are typed."""
+    page.fill(f"#{tab}-reader textarea", text)

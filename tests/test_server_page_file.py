@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from browsing import CONTRAST, Open, opening, until, violations
 from emodef import Predictor
@@ -25,26 +22,6 @@ NASTY = "</td><img src=x onerror='window.hit = 1'><script>window.hit = 1</script
 KEY = "0123456789abcdef-key"
 
 
-@pytest.fixture(scope="module")
-def server(tiny_light: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
-    running = PageServer(tiny_light, tmp_path_factory.mktemp("jobs")).start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def open_page(browser: Any, server: PageServer) -> Iterator[Open]:
-    """`open_page(**options)` -> the page at its third tab."""
-    with opening(browser, server.address) as open_it:
-
-        def open_tab(**options: Any) -> Any:
-            page = open_it(f"{server.address}/#file", **options)
-            page.wait_for_selector("body.ready")
-            return page
-
-        yield open_tab
-
-
 def write(path: Path, rows: int = 60) -> Path:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -59,9 +36,9 @@ def finished(page: Any) -> None:
     page.wait_for_selector("#file-result:not([hidden])", timeout=60_000)
 
 
-def test_a_file_from_choice_to_download(open_page: Open, tmp_path: Path, tiny_light: Path) -> None:
+def test_a_file_from_choice_to_download(open_tab: Open, tmp_path: Path, tiny_light: Path) -> None:
     path = write(tmp_path / "a & <b>c.csv")
-    page = open_page()
+    page = open_tab("file")
     page.set_input_files("#file-input", path)
     assert page.inner_text("#file-settings h2") == path.name
     assert page.input_value("#file-settings [name=column]") == "comment"
@@ -105,14 +82,13 @@ def test_a_file_from_choice_to_download(open_page: Open, tmp_path: Path, tiny_li
     assert page.request.get(f"{page.url.partition('#')[0].rstrip('/')}{address}").status == 404  # and removed
 
 
-def test_own_labels_over_lines_of_json_dropped_on_the_page(open_page: Open) -> None:
-    page = open_page()
+def test_own_labels_over_lines_of_json_dropped_on_the_page(open_tab: Open) -> None:
+    page = open_tab("file")
     page.click("#tab-own")
     for name, meaning in (("delight", "happy, glad"), ("dread", "scared, afraid")):
         page.click("#own-add")
         page.locator(".label-name").last.fill(name)
         page.locator(".meanings textarea").last.fill(meaning)
-    page.click("#tab-file")
     lines = "\n".join(
         json.dumps({"text": text, "n": k, "deep": {"x": NASTY}}) for k, text in enumerate(TEXTS * 3)
     )
@@ -141,8 +117,8 @@ def test_own_labels_over_lines_of_json_dropped_on_the_page(open_page: Open) -> N
     assert {name for row in rows for name in row["predicted"]} <= {"delight", "dread"}
 
 
-def test_cancel(open_page: Open, server: PageServer, tmp_path: Path) -> None:
-    page = open_page()
+def test_cancel(open_tab: Open, page_server: PageServer, tmp_path: Path) -> None:
+    page = open_tab("file")
     page.route(
         "**/v1/jobs/*",
         lambda route: (
@@ -172,11 +148,11 @@ def test_cancel(open_page: Open, server: PageServer, tmp_path: Path) -> None:
     assert response.value.status == 200
     assert page.is_visible("#file-drop")
     identifier = response.value.url.rpartition("/")[2]
-    assert page.request.get(f"{server.address}/v1/jobs/{identifier}").status == 404
+    assert page.request.get(f"{page_server.address}/v1/jobs/{identifier}").status == 404
 
 
-def test_what_cannot_be_used_is_told(open_page: Open, tmp_path: Path) -> None:
-    page = open_page(expected="422")
+def test_what_cannot_be_used_is_told(open_tab: Open, tmp_path: Path) -> None:
+    page = open_tab("file", expected="422")
     for name, content, said in (
         ("table.xlsx", "x", ".xlsx: give a file that ends in .csv"),
         ("empty.csv", "", "empty.csv is empty."),
@@ -218,8 +194,8 @@ def test_a_key_is_asked_for_once_and_serves_all(browser: Any, tiny_light: Path, 
     server.stop()
 
 
-def test_first_rows(open_page: Open) -> None:
-    page = open_page()
+def test_first_rows(open_tab: Open) -> None:
+    page = open_tab("file")
     code = "async ([name, text]) => (await import('/assets/rows.js')).firstRows(new File([text], name))"
     quoted = '\ufeffa,"b ""q""",c\r\n1,"x\ny",\r\n\r\n2,z,"w"\r\n'
     lines = '{"a": 1}\n\nnonsense\n{"b": ["x"], "a": null}\n"bare"\n'
@@ -233,14 +209,16 @@ def test_first_rows(open_page: Open) -> None:
         assert page.evaluate(code, [name, content]) == {"columns": columns, "rows": rows}
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
-def test_axe_and_widths_with_a_file(open_page: Open, tmp_path: Path, scheme: str, width: int) -> None:
-    page = open_page(bypass_csp=True, width=width, color_scheme=scheme, reduced_motion="reduce")
+def test_axe_and_widths_with_a_file(open_tab: Open, tmp_path: Path) -> None:
+    page = open_tab("file", bypass_csp=True, width=390, reduced_motion="reduce")
     page.set_input_files("#file-input", write(tmp_path / "rows.csv", rows=20))
     assert violations(page) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.click("text=Find emotions")
     finished(page)
-    assert violations(page) == []
-    assert page.evaluate(CONTRAST) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for scheme, width in (("light", 390), ("dark", 1280)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        assert violations(page) == []
+        assert page.evaluate(CONTRAST) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

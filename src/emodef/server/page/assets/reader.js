@@ -86,7 +86,7 @@ export function tellWords(box, answer, shown, hueOf) {
     const found = sorted.slice(0, 6).filter(([, by]) => Math.abs(by) >= Math.max(FAINT, BESIDE * Math.abs(sorted[0][1]))).sort((a, b) => b[1] - a[1]);
     return make("li", { "--hue": hueOf(name) }, make("b", {}, name), " ", make("span", {},
       found.length
-        ? found.map(([word, by]) => [make("span", { class: by > 0 ? "for" : "against" }, word.trim(), make("small", {}, ` ${by > 0 ? "+" : "−"}${Math.abs(by).toFixed(2)}`)), " "])
+        ? found.flatMap(([word, by]) => [make("span", { class: by > 0 ? "for" : "against" }, word.trim(), make("small", {}, ` ${by > 0 ? "+" : "−"}${Math.abs(by).toFixed(2)}`)), " "])
         : make("span", { class: "none" }, "no word alone carries it")));
   };
   box.replaceChildren(
