@@ -87,7 +87,10 @@ def root(
 # command, or group of commands -> its module here
 MODULES = {
     "fit": "fitting",
+    "few-shot": "few_shot",
     "train": "training",
+    "soft-labels": "distilling",
+    "zero-shot": "zeroshot",
     "recipes": "training",
     "evaluate": "evaluating",
     "compare": "comparing",

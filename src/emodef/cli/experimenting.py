@@ -65,11 +65,13 @@ def read_specs(
     from emodef.cli.training import check_corpus
     from emodef.experiments.results import RunSpec
     from emodef.runs import fingerprint
+    from emodef.train.held_out import training_corpus
     from emodef.train.sampling import total_steps
+    from emodef.train.teachers import with_hashes
 
     read: dict[tuple[str, str | None], tuple[str, Mapping[str, Corpus]]] = {}
     specs = []
-    for settings in wanted:
+    for settings in map(with_hashes, wanted):
         source = settings.corpus, settings.label_set
         if source not in read:
             corpus = choice.load(*source)
@@ -77,7 +79,7 @@ def read_specs(
             read[source] = fingerprint(corpus), corpus
         data, splits = read[source]
         check_corpus(splits, settings)
-        train = splits["train"]
+        train = training_corpus(settings, splits)["train"]
         steps = total_steps(
             settings,
             -(-len(train) // settings.batch_size),

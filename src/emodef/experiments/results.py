@@ -51,6 +51,10 @@ class RunSpec:
         parts = [backbone, given["setup"]]
         parts += [f"{key}{self.canonical[key]:g}" for key in ("p", "steps_as_p") if key in self.canonical]
         parts += [f"{self.canonical['budget']}-steps"] if "budget" in self.canonical else []
+        parts += (
+            [f"without-draw{self.canonical['held_out_draw']}"] if "held_out_draw" in self.canonical else []
+        )
+        parts += ["distilled"] if "teacher_hashes" in self.canonical else []
         parts += [f"seed{given['seed']}", self.hash[:8]]
         return "-".join("".join(c if c.isalnum() or c in ".+_-" else "_" for c in part) for part in parts)
 

@@ -1,0 +1,168 @@
+"""`emodef zero-shot`. Imports typer; emodef.train and emodef.zeroshot only inside the command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emodef.cli import options
+from emodef.errors import SettingsError
+
+if TYPE_CHECKING:
+    from emodef.zeroshot.measuring import Data
+    from emodef.zeroshot.sources import Source
+
+SHIPPED = "shipped"
+_CORPORA = ["isear", "emoint", "emotion_stimulus"]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put the commands of this module into `app`."""
+    app.command(name="zero-shot")(zero_shot)
+
+
+def zero_shot(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=]MODEL…",
+            help="Light models, runs or saved models, each with a name of its own if wished; 'shipped' is the one emodef brings.",
+        ),
+    ] = None,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(help="A corpus to score from definitions alone. May be repeated; by default three."),
+    ] = None,
+    held_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RUN",
+            help="A run that held labels out of its training: score these on its own test texts. May be repeated.",
+        ),
+    ] = None,
+    untuned: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BACKBONE", help="Beside them this encoder as it is, 'minilm' for the default one."
+        ),
+    ] = None,
+    rows: Annotated[
+        Path,
+        typer.Option(help="File of results: what is there is not measured again.", rich_help_panel="Output"),
+    ] = Path("zero_shot.jsonl"),
+    out: Annotated[
+        Path | None, typer.Option(help="Write the tables here, as Markdown.", rich_help_panel="Output")
+    ] = None,
+    heading: Annotated[str, typer.Option(help="Title of the page.", rich_help_panel="Output")] = "Zero-shot",
+    introduction: Annotated[
+        Path | None,
+        typer.Option(help="A Markdown file to put under the title.", rich_help_panel="Output"),
+    ] = None,
+    data_dir: options.DataDir = None,
+    cpu: options.Cpu = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score corpora, or labels held out of training, from the labels' definitions alone, and measure it.
+
+    Every way a model can do it is measured: its matching head under each policy for biases and thresholds, its definition head
+    (one pass for each text and label), plain cosines with names and definitions, and a mapping of its labels made by hand.
+
+    \b
+    [bold]Examples[/bold]
+      emodef zero-shot shipped cdp=runs/cdp --untuned minilm --out zero_shot.md
+      emodef zero-shot --held-out runs/draw1 --held-out runs/draw2 --untuned minilm --rows held_out.jsonl
+    """
+    from emodef.atomic import write_text
+    from emodef.reporting import print_table, render
+    from emodef.zeroshot.measuring import UNSEEN, measure, own_labels
+    from emodef.zeroshot.rows import RowFile
+    from emodef.zeroshot.tables import zero_shot_tables
+
+    file, console = RowFile(rows), options.notes(quiet)
+    directory = None if data_dir is None else str(data_dir)
+    bare: list[Source] = [] if untuned is None else [_untuned(untuned)]
+    for source in (
+        *(_source(given, cpu) for given in models or ()),
+        *(bare if models or corpus else ()),
+    ):
+        for data in _corpora(corpus or _CORPORA, directory):
+            measure(source, data, file, tell=console.print)
+    for run in held_out or ():
+        source = _source(run, cpu)
+        for data in _held_out(source, run, directory):
+            if not data.task.endswith(UNSEEN):
+                own_labels(source, data, file)
+                continue
+            for each in (source, *bare):
+                measure(each, data, file, tell=console.print)
+    if not file.rows:
+        raise SettingsError("nothing to measure; name models, or runs that held labels out (--held-out)")
+    if json:
+        typer.echo("[" + ",\n".join(row.to_line() for row in file.rows) + "]")
+        return
+    tables = zero_shot_tables(file.rows)
+    if out is None:
+        for table in tables:
+            print_table(table, options.output())
+        return
+    words = introduction.read_text(encoding="utf-8").strip() if introduction else ""
+    page = [f"# {heading}", words, *(render(table, "markdown").strip() for table in tables)]
+    write_text(out, "\n\n".join(part for part in page if part) + "\n")
+    typer.echo(f"wrote {out}")
+
+
+def _source(given: str, cpu: bool) -> Source:
+    """A light model where there is one, else the checkpoint."""
+    from emodef.errors import DataError
+    from emodef.predictor.model_file import find
+    from emodef.zeroshot.sources import LightSource
+
+    name, sign, path = given.partition("=")
+    path = path if sign else name
+    if path == SHIPPED:
+        return LightSource(name)
+    name = name if sign else Path(path).name
+    try:
+        find(path)
+    except DataError:
+        from emodef.train.zeroshot import TorchSource
+
+        return TorchSource.load(name, path, cpu=cpu)
+    return LightSource(name, path)
+
+
+def _untuned(backbone: str) -> Source:
+    from emodef.train.settings import TrainSettings
+    from emodef.train.zeroshot import TorchSource
+
+    chosen: dict[str, Any] = {"backbone": backbone, "pooling": "mean", "placeholders": ()}
+    settings = TrainSettings(**chosen)
+    return TorchSource.untuned(f"{backbone}, untuned", settings)
+
+
+def _corpora(names: list[str], data_dir: str | None) -> Iterator[Data]:
+    from emodef.corpora import load_corpus
+    from emodef.measuring import choose_split
+    from emodef.zeroshot.measuring import Data, background_texts
+
+    train = load_corpus("goemotions", data_dir=data_dir)["train"]
+    texts = background_texts(train)
+    for name in names:
+        corpus = choose_split(load_corpus(name, data_dir=data_dir), name)
+        yield Data(f"{name} {corpus.split}", corpus, texts)
+
+
+def _held_out(source: Source, run: str, data_dir: str | None) -> tuple[Data, Data]:
+    from emodef.runs import DataChoice, RunFolder
+    from emodef.zeroshot.measuring import held_out_data
+
+    folder = RunFolder.open(run.rpartition("=")[2])
+    choice = DataChoice.saved(folder.path)
+    splits = DataChoice(**{**vars(choice), "data_dir": data_dir or choice.data_dir}).load(
+        folder.settings["corpus"], folder.settings.get("label_set")
+    )
+    return held_out_data(source, splits, source.name)

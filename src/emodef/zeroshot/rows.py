@@ -1,0 +1,83 @@
+"""Zero-shot results on disk: JSON lines, one a (task, model, method, policy), never measured twice. Imports atomic, bootstrap, errors."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emodef.atomic import write_text
+from emodef.bootstrap import Estimate
+from emodef.errors import DataError
+
+METRICS = ("macro_f1", "macro_roc_auc", "macro_average_precision", "micro_f1")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one method of one model scored on one task.
+
+    task: the corpus, or the labels that were held out of which run. data: fingerprint of texts and labels. weights: hash of the model.
+    measures: metric -> estimate with its interval; labels: of each label its F1 and AUC. seconds: of scoring.
+    """
+
+    task: str
+    data: str
+    model: str
+    weights: str
+    method: str
+    policy: str
+    texts: int
+    labels: Sequence[str]
+    measures: Mapping[str, Estimate]
+    each: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    seconds: float = 0.0
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What it is a result of."""
+        return self.task, self.data, self.weights, self.method, self.policy
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """What its method was run on, under whatever policies."""
+        return self.task, self.data, self.weights, self.method
+
+    def to_line(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False)
+
+
+class RowFile:
+    """A file of rows, in the order they were made."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.rows: list[Row] = _read(self.path) if self.path.exists() else []
+
+    def has(self, group: tuple[str, ...]) -> bool:
+        """Whether a method was measured there already."""
+        return any(row.group == group for row in self.rows)
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Put rows behind the others, atomically."""
+        self.rows.extend(rows)
+        write_text(self.path, "".join(row.to_line() + "\n" for row in self.rows))
+
+
+def _read(path: Path) -> list[Row]:
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            content = json.loads(line)
+            measures = {name: Estimate(**value) for name, value in content.pop("measures").items()}
+            found.append(Row(**content, measures=measures))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DataError(
+                f"is no result of zero-shot ({error}); remove the line, or give another file", path, number
+            ) from None
+    return found

@@ -1,0 +1,309 @@
+"""Zero-shot: the ways of scoring against plain arithmetic, results that are measured once, and the command."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from commands import emodef_command
+from emodef.corpora import Corpus
+from emodef.errors import DataError, SettingsError
+from emodef.labels import LabelSet
+from emodef.metrics import averages, count
+from emodef.predictor import Predictor
+from emodef.predictor.head import unit
+from emodef.predictor.unseen import Trained
+from emodef.zeroshot.background import Background
+from emodef.zeroshot.measuring import Data, background_texts, held_out_data, measure, own_labels
+from emodef.zeroshot.methods import COSINE_SCALE, Scorer, Task, mapping
+from emodef.zeroshot.rows import METRICS, RowFile
+from emodef.zeroshot.sources import LightSource
+from emodef.zeroshot.tables import zero_shot_tables
+
+MOODS = LabelSet(
+    "moods",
+    ("glad", "cross", "scared"),
+    ("A feeling of pleasure", "A strong feeling of displeasure", "Being afraid"),
+    exclusive=True,
+)
+TEXTS = ["so happy today", "this makes me angry", "i am afraid of it", "happy and glad", "what a mad rage"]
+
+
+@pytest.fixture
+def source(tiny_light: Path) -> LightSource:
+    return LightSource("tiny", tiny_light)
+
+
+@pytest.fixture
+def moods_corpus() -> Corpus:
+    labels = np.eye(3, dtype=np.uint8)[[0, 1, 2, 0, 1]]
+    return Corpus("moods", "all", TEXTS, labels, MOODS, [str(i) for i in range(5)])
+
+
+def scores_of(source: LightSource, task: Task, method: str) -> dict[str, Any]:
+    return {found.policy: found for found in Scorer(source, task).methods()[method]()}
+
+
+def test_matching_by_hand(source: LightSource, tiny_light: Path) -> None:
+    predictor = Predictor.load(tiny_light)
+    assert predictor.info.match is not None
+    task = Task(TEXTS, MOODS, background=TEXTS[:3])
+    found = scores_of(source, task, "matching")
+    assert set(found) == {"mean", "neighbours", "background", "moments"}
+    definitions = [f"{n}: {d}" for n, d in zip(MOODS.names, MOODS.definitions, strict=True)]
+    cosine = unit(predictor.embed(TEXTS)) @ unit(predictor.embed(definitions)).T
+    bias = np.mean(predictor.info.match.bias)
+    np.testing.assert_allclose(
+        found["mean"].logits, predictor.info.match.scale * cosine + bias, rtol=1e-4, atol=1e-5
+    )
+    several = replace(task, labels=replace(MOODS, exclusive=False), background=())
+    assert set(scores_of(source, several, "matching")) == {"mean", "mean_tuned", "neighbours"}
+    assert scores_of(source, several, "matching")["mean"].thresholds.tolist() == [0.3] * 3
+
+
+def test_every_text_is_read_with_every_definition(source: LightSource, tiny_light: Path) -> None:
+    found = scores_of(source, Task(TEXTS, MOODS), "cross-encoder")["0.5"].logits
+    assert found.shape == (5, 3)
+    predictor = Predictor.load(tiny_light)
+    for k, definition in enumerate(MOODS.definitions):
+        each = predictor.definition_proba(TEXTS, [definition] * len(TEXTS)).astype(np.float64)
+        np.testing.assert_allclose(found[:, k], np.log(each / (1 - each)), rtol=1e-3, atol=1e-3)
+
+
+def test_cosines_of_an_untuned_encoder(source: LightSource) -> None:
+    assert "cosine with name" not in Scorer(source, Task(TEXTS, MOODS)).methods()
+    source.label_set, source.match, source.crossing = None, None, False  # as an untuned encoder is
+    task = Task(TEXTS, MOODS, background=TEXTS, rate=0.4)
+    assert set(Scorer(source, task).methods()) == {
+        "cosine with name",
+        "cosine with definition",
+        "cosine with both",
+    }
+    found = scores_of(source, task, "cosine with definition")
+    wanted = COSINE_SCALE * source.embed(TEXTS) @ source.embed(MOODS.definitions).T
+    np.testing.assert_allclose(found["plain"].logits, wanted, atol=1e-4)
+    level = found["levelled"].logits
+    np.testing.assert_allclose((1 / (1 + np.exp(-level))).mean(axis=0), 0.4, atol=1e-3)
+    above = 1 / (1 + np.exp(-level)) > found["levelled"].thresholds
+    assert (above.sum(axis=0) <= 2).all()  # two of five texts
+
+
+def test_mapping_takes_the_largest(source: LightSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = source.label_set
+    assert known is not None
+    assert mapping(known, MOODS) is None
+    table = {"glad": known.names[:2], "cross": known.names[2:3], "scared": known.names[1:4]}
+    (scores,) = Scorer(source, Task(TEXTS, MOODS)).mapped(known, table)
+    probabilities = source.probabilities(TEXTS)
+    wanted = np.stack(
+        [probabilities[:, :2].max(1), probabilities[:, 2], probabilities[:, 1:4].max(1)], axis=1
+    )
+    np.testing.assert_allclose(1 / (1 + np.exp(-scores.logits)), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("corpus", ["isear", "emoint", "emotion_stimulus"])
+def test_shipped_mappings_name_labels_that_exist(corpus: str) -> None:
+    goemotions, wanted = LabelSet.load("goemotions"), LabelSet.load(corpus)
+    table = mapping(goemotions, wanted)
+    assert table is not None
+    assert list(table) == list(wanted.names)
+    given = [name for names in table.values() for name in names]
+    assert len(given) == len(set(given))
+    assert mapping(goemotions.only(["joy", "fear"]), wanted) is None  # of labels that were held out
+
+
+def test_moments_stand_for_the_texts(tmp_path: Path) -> None:
+    """With many texts that are normal, the bias from their moments is the one from themselves."""
+    from emodef.predictor.unseen import background
+
+    draw = np.random.default_rng(0)
+    texts = unit(
+        (draw.normal(size=(4000, 6)) * [1, 1, 1, 0.5, 0.5, 2] + [2, 0, 1, 0, 0, 0]).astype(np.float32)
+    )
+    vectors = unit(draw.normal(size=(3, 6)).astype(np.float32))
+    known = unit(draw.normal(size=(5, 6)).astype(np.float32))
+    trained = Trained(8.0, np.linspace(-4, -2, 5).astype(np.float32), 0.3, None, lambda: known, texts)
+    held = Background.of(texts)
+    mean, deviation = held.cosines(vectors)
+    np.testing.assert_allclose(mean, (texts @ vectors.T).mean(0), atol=1e-4)
+    np.testing.assert_allclose(deviation, (texts @ vectors.T).std(0), atol=1e-3)
+    exact, close = background(vectors, trained), held.policy(vectors, trained)
+    np.testing.assert_allclose(close.bias, exact.bias, atol=0.3)
+    assert close.threshold.tolist() == [0.3] * 3
+    held.write(tmp_path / "background.npz")
+    read = Background.read(tmp_path / "background.npz")
+    np.testing.assert_allclose(read.policy(vectors, trained).bias, close.bias, atol=0.02)
+    assert read.texts == 4000
+    (tmp_path / "background.npz").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="write it again"):
+        Background.read(tmp_path / "background.npz")
+    with pytest.raises(DataError, match="few hundred"):
+        Background.of(texts[:1])
+
+
+def test_results_are_measured_once(source: LightSource, moods_corpus: Corpus, tmp_path: Path) -> None:
+    said: list[str] = []
+    data = Data("moods all", moods_corpus, TEXTS)
+    rows = measure(source, data, RowFile(tmp_path / "rows.jsonl"), tell=said.append)
+    assert {row.method for row in rows} == {"matching", "cross-encoder"}
+    assert len(said) == 2
+    again = RowFile(tmp_path / "rows.jsonl")
+    assert [row.key for row in again.rows] == [row.key for row in rows]
+    assert measure(source, data, again, tell=said.append) == []
+    assert len(said) == 2
+    first = again.rows[0]
+    found = scores_of(source, Task(TEXTS, MOODS, TEXTS), first.method)[first.policy].logits
+    predicted = np.eye(3, dtype=bool)[found.argmax(axis=1)]
+    assert first.measures["macro_f1"].value == pytest.approx(
+        averages(count(moods_corpus.labels, predicted))["macro_f1"]
+    )
+    assert set(first.measures) == set(METRICS)
+    (table,) = zero_shot_tables(again.rows)
+    assert len(table.rows) == len(rows)
+    (tmp_path / "rows.jsonl").write_text('{"task": 1}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"rows\.jsonl:1: is no result"):
+        RowFile(tmp_path / "rows.jsonl")
+
+
+def held(source: LightSource, corpus: dict[str, Corpus], names: Sequence[str]) -> LightSource:
+    """The source as if it had been trained on some of the labels."""
+    assert source.label_set is not None
+    columns = [source.label_set.index(name) for name in names]
+    assert source.match is not None
+    whole = source.probabilities
+    source.match = replace(source.match, biases=source.match.biases[columns])
+    source.tuned = None if source.tuned is None else source.tuned[columns]
+    source.label_set = source.label_set.only(names)
+    source.probabilities = lambda texts: whole(texts)[:, columns]  # type: ignore[method-assign]
+    return source
+
+
+def test_held_out_labels(source: LightSource, tmp_path: Path) -> None:
+    known = source.label_set
+    assert known is not None
+    labels = np.eye(len(known), dtype=np.uint8)[np.arange(10) % len(known)]
+    texts = [f"{TEXTS[i % 5]} {i}" for i in range(10)]
+    splits = {
+        split: Corpus("made", split, texts, labels, known, [f"{split}{i}" for i in range(10)])
+        for split in ("train", "dev", "test")
+    }
+    with pytest.raises(SettingsError, match="held no label"):
+        held_out_data(source, splits, "run")
+    seen_names = known.names[1:]
+    few = held(source, splits, seen_names)
+    seen, unseen = held_out_data(few, splits, "run")
+    assert seen.corpus.label_set.names == seen_names
+    assert unseen.corpus.label_set.names == known.names[:1]
+    assert len(unseen.corpus) == len(seen.corpus) == 10
+    assert unseen.rate == pytest.approx(0.2)
+    assert unseen.background == background_texts(splits["train"]) == texts
+    file = RowFile(tmp_path / "rows.jsonl")
+    (row,) = own_labels(few, seen, file)
+    assert (row.method, row.policy) == ("trained", "tuned")
+    assert own_labels(few, seen, file) == []
+    rows = measure(few, unseen, file)
+    assert {row.policy for row in rows if row.method == "matching"} >= {"mean", "mean_tuned", "moments"}
+
+
+def write_corpus(folder: Path, corpus: dict[str, Corpus]) -> None:
+    """A corpus as a user has it: a file for each split, and its labels."""
+    folder.mkdir()
+    for split, part in corpus.items():
+        with open(folder / f"{split}.csv", "w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["text", "label"])
+            rows = zip(part.texts, part.label_lists(), strict=True)
+            table.writerows([text, "|".join(names)] for text, names in rows)
+    (folder / "labels.toml").write_text(corpus["train"].label_set.to_toml(), encoding="utf-8")
+
+
+def test_checkpoints_and_untuned_encoders(
+    tiny_backbone: Callable[..., Path], tiny_corpus: dict[str, Corpus], tmp_path: Path
+) -> None:
+    """From the command line: a run that held labels out, beside the encoder it began with."""
+    pytest.importorskip("torch")
+    from emodef.train.run import run_training
+    from emodef.train.settings import TrainSettings
+    from emodef.train.zeroshot import TorchSource
+
+    write_corpus(tmp_path / "mine", tiny_corpus)
+    backbone = str(tiny_backbone("bert", initializer_range=0.3))
+    made: dict[str, Any] = {
+        "backbone": backbone,
+        "setup": "cdp+match",
+        "pooling": "mean",
+        "epochs": 1,
+        "precision": "fp32",
+        "corpus": str(tmp_path / "mine"),
+        "label_set": str(tmp_path / "mine" / "labels.toml"),
+        "held_out": ["fear"],
+    }
+    run_training(TrainSettings(**made), tiny_corpus, tmp_path / "run", cpu=True)
+    source = TorchSource.load("run", tmp_path / "run", cpu=True)
+    assert source.match is not None
+    texts, label_set = tiny_corpus["test"].texts[:6], tiny_corpus["test"].label_set.only(["anger", "joy"])
+    own = source.trained.predict_proba(texts)
+    read = [f"{n}: {d}" for n, d in zip(label_set.names, label_set.definitions, strict=True)]
+    logits = source.match.scale * source.embed(texts) @ source.embed(read).T
+    columns = [source.trained.label_set.index(name) for name in label_set.names]
+    np.testing.assert_allclose(
+        1 / (1 + np.exp(-logits - source.match.biases[columns])), own[:, columns], atol=1e-4
+    )
+    order = source.definition_proba(
+        [*texts, *texts], [label_set.definitions[0]] * 6 + [label_set.definitions[1]] * 6
+    )
+    alone = [source.definition_proba([text], [label_set.definitions[1]])[0] for text in texts]
+    np.testing.assert_allclose(order[6:], alone, atol=1e-5)
+    arguments: list[Any] = [
+        "zero-shot",
+        "--held-out",
+        tmp_path / "run",
+        "--untuned",
+        backbone,
+        "--cpu",
+        "--quiet",
+    ]
+    found = json.loads(emodef_command(*arguments, "--rows", tmp_path / "rows.jsonl", "--json").stdout)
+    assert {(row["task"].partition(": ")[2], row["method"]) for row in found} == {
+        ("labels trained", "trained"),
+        ("labels held out", "matching"),
+        ("labels held out", "cross-encoder"),
+        ("labels held out", "cosine with name"),
+        ("labels held out", "cosine with definition"),
+        ("labels held out", "cosine with both"),
+    }
+    assert {tuple(row["labels"]) for row in found if row["method"] != "trained"} == {("fear",)}
+    emodef_command(*arguments, "--rows", tmp_path / "rows.jsonl", "--out", tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "labels held out, 40 texts: fear" in page
+    nothing = emodef_command("zero-shot", "--rows", tmp_path / "none.jsonl", code=2)
+    assert "nothing to measure" in nothing.stderr
+
+
+def test_soft_labels(
+    tiny_backbone: Callable[..., Path], tiny_corpus: dict[str, Corpus], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    from emodef.train.run import run_training
+    from emodef.train.settings import TrainSettings
+
+    write_corpus(tmp_path / "mine", tiny_corpus)
+    made: dict[str, Any] = {
+        "backbone": str(tiny_backbone("bert")),
+        "epochs": 1,
+        "precision": "fp32",
+        "corpus": str(tmp_path / "mine"),
+        "label_set": str(tmp_path / "mine" / "labels.toml"),
+    }
+    run_training(TrainSettings(**made), tiny_corpus, tmp_path / "run", cpu=True)
+    found = json.loads(emodef_command("soft-labels", tmp_path / "run", "--cpu", "--json").stdout)
+    assert found[0]["texts"] == 120
+    assert Path(found[0]["file"]).is_file()
+    assert "120 texts, 5 labels" in emodef_command("soft-labels", tmp_path / "run", "--cpu").stdout
