@@ -157,7 +157,16 @@ def memory(process: int) -> int:
 
 def children(process: int) -> list[int]:
     """The processes that a process started."""
-    return [int(p) for p in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    found = (path.read_text().split() for path in Path(f"/proc/{process}/task").glob("*/children"))
+    return [int(child) for some in found for child in some]
+
+
+def gone(process: int) -> bool:
+    """Whether a process has ended; one that nobody has asked for its exit code counts as such."""
+    try:
+        return not Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return True
 
 
 def _more_to_come(answer: bytes) -> bool:
