@@ -87,7 +87,7 @@ def open_tab(browser: Any, page_server: PageServer) -> Iterator[Callable[..., An
     with opening(browser, page_server.address) as open_it:
 
         def open_ready(tab: str = "text", **options: Any) -> Any:
-            page = open_it(f"{page_server.address}/#{tab}", **options)
+            page = open_it(f"{page_server.address}/#{tab}", **{"reduced_motion": "reduce"} | options)
             page.wait_for_selector("body.ready")
             return page
 

@@ -29,7 +29,7 @@ def bars(page: Any) -> dict[str, str]:
 
 
 def test_bars_follow_the_text(open_tab: Open, model: Predictor) -> None:
-    page = open_tab()
+    page = open_tab(reduced_motion="no-preference")  # rows glide to their places
     assert page.locator(".idle .feel").count() == len(model.label_set)
     typed(page, TEXT)
     page.wait_for_selector(".feels:not(.idle)")

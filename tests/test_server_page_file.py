@@ -210,7 +210,7 @@ def test_first_rows(open_tab: Open) -> None:
 
 
 def test_axe_and_widths_with_a_file(open_tab: Open, tmp_path: Path) -> None:
-    page = open_tab("file", bypass_csp=True, width=390, reduced_motion="reduce")
+    page = open_tab("file", bypass_csp=True, width=390)
     page.set_input_files("#file-input", write(tmp_path / "rows.csv", rows=20))
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

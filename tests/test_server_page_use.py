@@ -42,9 +42,7 @@ def test_tabs_by_keys_and_colours_by_switch(open_tab: Open) -> None:
 
 
 def test_axe_and_contrast(open_tab: Open) -> None:
-    page = open_tab(
-        bypass_csp=True, reduced_motion="reduce"
-    )  # axe is put into the page, which its policy forbids
+    page = open_tab(bypass_csp=True)  # axe is put into the page, which its policy forbids
     page.add_style_tag(content=".layers .under { color: var(--ink) }")  # as the letters that lie over it
 
     def check() -> None:
