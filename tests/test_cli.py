@@ -73,7 +73,7 @@ def test_public_names_are_what_they_say() -> None:
     "command",
     ["train", "evaluate", "compare", "predict", "recipes"]
     + [f"data {c}" for c in ("fetch", "show", "pairs")]
-    + [f"labels {c}" for c in ("list", "show", "skeleton", "check")],
+    + [f"labels {c}" for c in ("list", "show", "skeleton", "check", "map")],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     text = emodef_command(*command.split(), "--help").stdout
@@ -103,15 +103,19 @@ def test_labels_list() -> None:
     assert all(name in emodef_command("labels", "list").stdout for name in shipped())
 
 
-def test_skeleton_is_refused_until_filled_in(rows: Path, tmp_path: Path) -> None:
+def test_skeleton_is_refused_until_filled_in(rows: Path, tmp_path: Path, tiny_light: Path) -> None:
     file = tmp_path / "mine.toml"
     emodef_command("labels", "skeleton", rows, "--out", file, "--name", "moods")
     assert "empty definition" in emodef_command("labels", "check", file, code=3).stderr
     assert "exists already" in emodef_command("labels", "skeleton", rows, "--out", file, code=2).stderr
     printed = emodef_command("labels", "skeleton", rows, "--name", "moods").stdout
     assert printed == file.read_text(encoding="utf-8")
-    file.write_text(printed.replace('definition = ""', 'definition = "A line on it"'), encoding="utf-8")
-    assert json.loads(emodef_command("labels", "check", file, "--json").stdout) == {
+    lines = iter(("Bright and pleased", "Making much noise", "Tired of all this"))
+    file.write_text(
+        re.sub('(?<=definition = )""', lambda _: json.dumps(next(lines)), printed), encoding="utf-8"
+    )
+    content = json.loads(emodef_command("labels", "check", file, "--json", "--model", tiny_light).stdout)
+    assert {key: content[key] for key in ("name", "labels", "exclusive", "mappings")} == {
         "name": "moods", "labels": 3, "exclusive": False, "mappings": []
     }  # fmt: skip
     assert LabelSet.load(file).names == ("glad", "loud", "weary")

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from emodef.atomic import write_bytes
 from emodef.cli import options
-from emodef.errors import SettingsError
+from emodef.errors import DataError, SettingsError
+
+if TYPE_CHECKING:
+    from emodef.checking import Check
+    from emodef.corpora import Corpus
+    from emodef.labels import LabelSet
+    from emodef.predictor import Predictor
+    from emodef.similarity import Pair
+
+MAP_PAIRS = 5  # most and least similar ones that `map` prints
 
 app = typer.Typer(
     no_args_is_help=True, help="Label sets: what each label means, in the order models know them."
@@ -115,25 +127,208 @@ def skeleton(
 
 
 @app.command()
-def check(file: LabelSetName, json: options.Json = False) -> None:
-    """Check a label set file: every label named once and defined, every mapping complete. Says what to correct.
+def check(
+    file: LabelSetName,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Texts labelled with these labels, a CSV, TSV, JSONL or Parquet file or a folder: says which labels the model confuses."
+        ),
+    ] = None,
+    model: options.LightModel = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with exit code 3 where there is a finding.")
+    ] = False,
+    threads: options.Threads = None,
+    text_column: options.TextColumn = None,
+    label_column: options.LabelColumn = None,
+    label_columns: options.LabelColumns = None,
+    delimiter: options.Delimiter = None,
+    on_error: options.OnErrorOption = options.OnError.FAIL,
+    json: options.Json = False,
+) -> None:
+    """Check labels of your own: each named once and defined, and each definition one that a model can work with.
+
+    Says which definitions are too short or only repeat their name, and which mean much the same to the model, measured by the most
+    similar of the labels it was trained on. With --data, also which labels it confuses on your texts.
 
     \b
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
       emodef labels check my-labels.toml
+      emodef labels check my-labels.toml --data labelled.csv --strict
     """
+    from emodef.checking import check as checked
     from emodef.corpora.files import is_derived
-    from emodef.labels import LabelSet
+    from emodef.definitions import read_labels
 
-    labels = LabelSet.load(file)
+    definitions = read_labels(file)
+    labels = definitions.label_set
     if is_derived(labels):
         raise SettingsError(
             f"{file}: the definitions only repeat the names; write a line on what each label means"
         )
+    columns = options.columns(text_column, label_column, label_columns, None, None, delimiter)
+    corpus = None if data is None else _labelled(data, labels, columns, on_error)
+    found = checked(definitions, _matching(model, threads, data is not None), corpus)
     if json:
         about = {"name": labels.name, "labels": len(labels), "exclusive": labels.exclusive}
-        options.print_json({**about, "mappings": list(labels.mappings)})
+        options.print_json({**about, "mappings": list(labels.mappings), **found.to_dict()})
+    else:
+        mapped = f", mapped to {', '.join(labels.mappings)}" if labels.mappings else ""
+        kind = "one" if labels.exclusive else "several"
+        typer.echo(f"{labels.name}: {len(labels)} labels, each defined, {kind} a text{mapped}")
+        _show_check(found)
+    if strict and found.findings:
+        raise typer.Exit(DataError.exit_code)
+
+
+def _labelled(data: str, labels: LabelSet, columns: dict[str, Any], on_error: options.OnError) -> Corpus:
+    """All labelled texts of a file or folder, whatever their split."""
+    from emodef.corpora import CORPORA, load_corpus
+    from emodef.corpora.splits import join_splits
+
+    given = columns if data in CORPORA else {**columns, "label_set": labels}
+    splits = load_corpus(data, on_error=on_error.value, **given)
+    options.report_problems(splits.values())
+    return join_splits(splits)
+
+
+def _matching(model: Path | None, threads: int | None, needed: bool) -> Predictor | None:
+    """The model, where it was trained to match texts with definitions; None, said so, where it was not and need not be."""
+    from emodef.predictor import Predictor
+
+    predictor = Predictor.load(model, threads=threads)
+    if predictor.root.info.match is None and not needed:
+        typer.echo(
+            "note: this model was not trained to match definitions, so their words alone were checked",
+            err=True,
+        )
+        return None
+    return predictor
+
+
+def _show_check(found: Check) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    for finding in found.findings:
+        typer.echo(f"- {finding.message}")
+    if not found.findings:
+        typer.echo("Nothing to correct.")
+    console = options.output()
+    if found.similar:
+        pairs = Table(
+            "most similar",
+            "",
+            "of the model's own labels",
+            "",
+            box=None,
+            pad_edge=False,
+            title_justify="left",
+        )
+        for own, known in zip_longest(found.similar, found.known):
+            pairs.add_row(*(Text(cell) for pair in (own, known) for cell in _cells(pair)))
+        console.print()
+        console.print(pairs)
+    if found.data is not None:
+        table = Table("label", "texts", "AUC", "most often behind", box=None, pad_edge=False)
+        for name, texts in found.data.support.items():
+            area = found.data.auc[name]
+            before = [c for c in found.data.confusions if c.label == name and c.share > 0][:2]
+            told = ", ".join(f"{c.instead} in {c.share:.0%}" for c in before)
+            table.add_row(Text(name), str(texts), "-" if area is None else f"{area:.2f}", Text(told or "-"))
+        console.print()
+        console.print(table)
+        typer.echo(
+            f"{found.data.texts:,} texts, macro-F1 {100 * found.data.macro_f1:.1f} at the thresholds that predict uses"
+        )
+
+
+def _cells(pair: Pair | None) -> tuple[str, str]:
+    return ("", "") if pair is None else (f"{pair.first}, {pair.second}", f"{pair.cosine:.2f}")
+
+
+@app.command("map")
+def draw_map(
+    labels: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME|FILE]", help="Labels of your own. By default those of the model."),
+    ] = None,
+    model: options.LightModel = None,
+    known: Annotated[bool, typer.Option("--known", help="With the model's labels beside your own.")] = False,
+    level: Annotated[
+        str | None,
+        typer.Option(help="Colour by this coarser set. By default the first that the labels map to."),
+    ] = None,
+    wheel: Annotated[
+        str | None, typer.Option(help="Say how well the map agrees with this wheel of emotions: plutchik.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Draw here: .svg or .png.", rich_help_panel="Output")
+    ] = None,
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Draw how similar labels are to a model: a map in two dimensions, and all cosines. Prints the most and least similar pairs.
+
+    Drawing needs the extra train (matplotlib); without --out nothing is drawn.
+
+    \b
+    [bold]Examples[/bold]
+      emodef labels map --wheel plutchik --out map.svg
+      emodef labels map my-labels.toml --known --json
+    """
+    from emodef.errors import require
+    from emodef.predictor import Predictor
+    from emodef.similarity import cosines, layout, load_wheel, on_wheel, pairs
+
+    if out is not None and out.suffix not in (".svg", ".png"):
+        raise SettingsError(f"--out {out}: name a .svg or a .png")
+    if out is not None:
+        require("matplotlib", extra="train")
+    round_one = None if wheel is None else load_wheel(wheel)
+    loaded = Predictor.load(model, threads=threads)
+    predictor = loaded if labels is None else loaded.with_labels(labels, known=known)
+    head, names = predictor.head, predictor.label_set.names
+    if head is None:
+        raise SettingsError(
+            "this model was not trained to match definitions; its labels have no place to be drawn at"
+        )
+    cosine = cosines(head.weight)
+    on = None if round_one is None else on_wheel(names, cosine, round_one)
+    if round_one is not None and on is None:
+        raise SettingsError(f"fewer than five of these labels are on {round_one.title}; leave --wheel out")
+    found = pairs(names, cosine)
+    if out is not None:
+        from emodef.paper.figures.similarity import draw_similarity
+
+        of = level or next(iter(predictor.levels), None)
+        groups = None
+        if of is not None:
+            coarse, places = predictor.label_set.groups(of)
+            groups = [coarse.names[k] for k in places]
+        about = f"Definitions as {predictor.info.about.get('name', 'the model')} reads them"
+        drawing = draw_similarity(names, cosine, groups=groups, wheel=on, about=about)
+        write_bytes(out, drawing.svg().encode() if out.suffix == ".svg" else drawing.png())
+        typer.echo(f"{out}: {drawing.caption}", err=True)
+    if json:
+        where, share = layout(cosine)
+        options.print_json(
+            {
+                "labels": list(names),
+                "cosines": cosine.round(4).tolist(),
+                "layout": where.round(4).tolist(),
+                "layout_share": share,
+                "wheel": None if on is None else asdict(on),
+            }
+        )
         return
-    mapped = f", mapped to {', '.join(labels.mappings)}" if labels.mappings else ""
-    kind = "one" if labels.exclusive else "several"
-    typer.echo(f"{labels.name}: {len(labels)} labels, each defined, {kind} a text{mapped}")
+    for title, some in (("most similar", found[:MAP_PAIRS]), ("least similar", found[: -MAP_PAIRS - 1 : -1])):
+        typer.echo(title)
+        for pair in some:
+            typer.echo(f"  {pair.cosine:+.2f}  {pair.first}, {pair.second}")
+    if on is not None:
+        typer.echo(
+            f"{on.title}, {len(on.names)} labels: distances correlate at {on.distances:.2f} (p = {on.distances_p:.2g}), directions agree "
+            f"at {on.angles:.2f} of 1 (p = {on.angles_p:.2g})"
+        )

@@ -1,0 +1,162 @@
+"""`emodef labels check`: words that say nothing, definitions a model takes for each other, labels it confuses on data."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from commands import emodef_command
+from emodef.checking import check, of_words, on_data
+from emodef.corpora import Corpus
+from emodef.definitions import read_labels
+from emodef.errors import DataError
+from emodef.predictor import Predictor
+from tiny_light import build_tiny_light
+
+OWN = {
+    "glee": "so happy, so glad, lovely, great thanks, happy, glad, lovely",
+    "mirth": "so glad, so happy, great thanks, lovely, glad, happy, lovely!",
+    "rage": "angry, furious, hate it",
+    "place": "the meeting in the platform",
+}
+ROWS = [
+    ("I am so happy and glad", "glee"),
+    ("so lovely, happy", "glee"),
+    ("happy and glad", "mirth"),
+    ("glad and lovely", "mirth"),
+    ("so furious, hate this", "rage"),
+    ("angry and furious", "rage|place"),
+    ("the meeting", "place"),
+    ("so happy in it", "place"),
+    ("so happy", "place"),
+    ("the platform", "place"),
+]
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_light: Path) -> Predictor:
+    return Predictor.load(tiny_light, threads=1)
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text("\n".join(f"{name} = {json.dumps(text)}" for name, text in OWN.items()))
+    return path
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "labelled.csv"
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "labels"), *ROWS])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "definition", "kind"),
+    [
+        ("sadness", "Being sad", "circular"),
+        ("awe", "The feeling of awe", "circular"),
+        ("joy", "A state in which someone feels joyful", "circular"),
+        ("annoyance", "A strong emotion of annoyance", "circular"),
+        ("home sickness", "Being sick of home", "circular"),
+        ("weariness", "Being weary", "circular"),
+        ("dread", "Dark fear", "short"),
+        ("annoyance", "Mild anger, irritation", None),
+        ("joy", "Joy at another's good fortune", None),
+        ("awe", "Wonder mixed with respect", None),
+    ],
+)
+def test_words(name: str, definition: str, kind: str | None) -> None:
+    found = of_words(read_labels({name: definition, "other": "Something else that is fine"}))
+    assert [f.kind for f in found] == ([kind] if kind else [])
+    assert all(f.labels == (name,) and repr(definition) in f.message for f in found)
+
+
+def test_near_duplicates_are_measured_by_the_models_own_pairs(predictor: Predictor) -> None:
+    found = check(read_labels(OWN), predictor)
+    assert {finding.labels for finding in found.findings if finding.kind == "similar"} == {("glee", "mirth")}
+    message = next(f.message for f in found.findings if f.kind == "similar")
+    assert f"{found.known[0].cosine:.2f}" in message
+    assert found.similar[0].cosine > found.known[0].cosine
+    assert [p.cosine for p in found.similar] == sorted((p.cosine for p in found.similar), reverse=True)
+    assert found.data is None
+    # the model's own labels are what others are measured by
+    assert not [f for f in check(read_labels(predictor.label_set), predictor).findings if f.kind == "similar"]
+
+
+def test_long_definitions(predictor: Predictor) -> None:
+    found = check(read_labels({"glee": "happy " * 100, "rage": "angry, furious, hate"}), predictor)
+    assert [f.labels for f in found.findings if f.kind == "long"] == [("glee",)]
+
+
+def test_on_data(predictor: Predictor) -> None:
+    definitions = read_labels(OWN)
+    own = predictor.with_labels(definitions)
+    texts = [text for text, _ in ROWS]
+    hot = definitions.label_set.multi_hot([names.split("|") for _, names in ROWS])
+    corpus = Corpus("few", "all", texts, hot, definitions.label_set, [str(i) for i in range(len(ROWS))])
+    found = on_data(own, corpus)
+    values = own.predict_proba(texts)
+    for k, name in enumerate(definitions.names):
+        assert found.auc[name] == pytest.approx(roc_auc_score(hot[:, k], values[:, k]))
+    assert found.support == {"glee": 2, "mirth": 2, "rage": 2, "place": 5}
+    place = [c for c in found.confusions if c.label == "place" and c.instead == "glee"]
+    expected = (values[hot[:, 3] == 1, 0] > values[hot[:, 3] == 1, 3]).mean()
+    assert place[0].share == pytest.approx(expected)
+    assert place[0].texts == 5
+    shares = [c.share * c.texts for c in found.confusions]
+    assert shares == sorted(shares, reverse=True)
+    told = check(definitions, predictor, corpus)
+    assert ("place", "glee") in {f.labels for f in told.findings if f.kind == "confused"}
+    empty = Corpus("few", "all", texts[:2], hot[:2], definitions.label_set, ["a", "b"])
+    assert on_data(own, empty).auc["rage"] is None
+    with pytest.raises(DataError, match="few is labelled with glee, mirth"):
+        on_data(predictor, corpus)
+
+
+def test_the_command(tiny_light: Path, labels: Path, rows: Path) -> None:
+    common = ["labels", "check", labels, "--model", tiny_light]
+    shown = emodef_command(*common).stdout
+    assert "mine: 4 labels, each defined, several a text" in shown
+    assert "glee and mirth mean much the same to the model" in shown
+    content = json.loads(emodef_command(*common, "--data", rows, "--json").stdout)
+    assert content["labels"] == 4
+    assert {finding["kind"] for finding in content["findings"]} >= {"similar", "confused"}
+    assert content["data"]["texts"] == len(ROWS)
+    assert len(content["known_similar"]) == 5
+    table = emodef_command(*common, "--data", rows).stdout
+    assert "AUC" in table
+    assert "10 texts, macro-F1" in table
+    emodef_command(*common, "--strict", code=3)
+    emodef_command(
+        "labels", "check", labels, "--model", tiny_light, "--data", labels.parent / "no.csv", code=3
+    )
+
+
+def test_labels_without_a_finding(tiny_light: Path, tmp_path: Path) -> None:
+    file = tmp_path / "fine.toml"
+    file.write_text('glee = "so happy, so glad, lovely"\nrage = "angry, furious, hate it"\n')
+    assert "Nothing to correct." in emodef_command(
+        "labels", "check", file, "--model", tiny_light, "--strict"
+    ).stdout  # fmt: skip
+
+
+def test_a_model_that_never_read_definitions(tmp_path: Path, labels: Path, rows: Path) -> None:
+    plain = build_tiny_light(tmp_path / "plain", match=None, scores="emotion")
+    shown = emodef_command("labels", "check", labels, "--model", plain)
+    assert "their words alone were checked" in shown.stderr
+    assert "Nothing to correct." in shown.stdout
+    failed = emodef_command("labels", "check", labels, "--model", plain, "--data", rows, code=2)
+    assert "never learned to compare" in failed.stderr
+
+
+def test_shipped_sets_have_sound_definitions() -> None:
+    for name in ("ekman", "isear", "emoint", "emotion_stimulus"):
+        kinds = {f.kind for f in of_words(read_labels(name))}
+        assert not kinds - {"short"}, name
