@@ -32,7 +32,7 @@ from emodef.corpora.describe import normalise
 from emodef.errors import DataError, SettingsError
 
 Rows = NDArray[np.int64]
-Size = int | float  # so many training texts, or this share of the corpus
+Size = int | float  # so many training texts, or this share of the corpus; 0: none
 ROWS = "rows.jsonl"
 POLICIES = ("softmax", "sigmoid")
 _DRAWS = 2000  # orders tried until the first texts hold every label
@@ -60,7 +60,9 @@ class Splits:
         return len(self.ids)
 
     def count(self, size: Size) -> int:
-        """How many training texts a size is. Raises SettingsError where none would be left to test on."""
+        """How many training texts a size is; 0 is none, for what needs none. Raises SettingsError where none would be left to test on."""
+        if size == 0:
+            return 0
         number = int(size) if size >= 1 else round(size * len(self))
         if number >= len(self) or number < 1:
             raise SettingsError(
@@ -81,7 +83,7 @@ class Splits:
                 number += len(copies)
             if number == wanted:
                 break
-        return np.concatenate(taken)
+        return np.concatenate(taken) if taken else np.zeros(0, dtype=np.int64)
 
     def test(self, split: int, size: Size, most: int | None) -> Rows:
         """Rows to test on: the last `most` of the order that are not trained on, nor copies of what is; ascending."""

@@ -1,10 +1,12 @@
-"""Splits of one's own: part of the texts set aside for dev and test, the same part each time. Imports corpora.core, errors."""
+"""Splits of one's own: texts set aside for dev and test, the same ones each time; or all put together. Imports corpora.core, errors."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+
+import numpy as np
 
 from emodef.corpora.core import Corpus, one_line
 from emodef.errors import SettingsError
@@ -53,6 +55,22 @@ def hold_out(
         raise SettingsError(f"the shares leave none of {len(train)} texts to train on; lower them")
     found["train"] = train.take(rest)
     return {split: found[split] for split in ("train", "dev", "test", *splits) if split in found}
+
+
+def join_splits(splits: Mapping[str, Corpus]) -> Corpus:
+    """All texts of a corpus as one split, "all"; ids that occur in several splits are told apart by the split's name."""
+    first = next(iter(splits.values()))
+    ids = [identifier for part in splits.values() for identifier in part.ids]
+    if len(set(ids)) < len(ids):
+        ids = [f"{split}:{identifier}" for split, part in splits.items() for identifier in part.ids]
+    return Corpus(
+        name=first.name,
+        split="all",
+        texts=[text for part in splits.values() for text in part.texts],
+        labels=np.concatenate([part.labels for part in splits.values()]),
+        label_set=first.label_set,
+        ids=ids,
+    )
 
 
 def _place(text: str, seed: int) -> float:

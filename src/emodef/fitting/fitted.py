@@ -135,6 +135,7 @@ def fit(
         exclusive=label_set.exclusive,
         dev=held,
         strengths=STRENGTHS if strength is None else (strength,),
+        keep_unseen=base.info.match is not None,
         seed=seed,
         progress=lambda done, total: tell("fits", done, total),
     )

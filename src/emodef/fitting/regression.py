@@ -102,11 +102,12 @@ class Texts:
         *,
         begin: Floats | None = None,
         fixed: NDArray[np.bool_] | None = None,
+        close: float = GRADIENT,
     ) -> Floats:
         """What the fit adds to the start, (r + 1, K): along each direction, and to the bias.
 
         strength, bias_strength: of the prior; `inf` adds nothing. begin: where to look from, such as the fit with a neighbouring strength.
-        fixed: (K,) labels that stay as they start; by default those that no text here has.
+        fixed: (K,) labels that stay as they start; by default those that no text here has. close: largest entry of the gradient at the end.
         """
         found = np.zeros((self.places.shape[1] + 1, self.truth.shape[1]))
         if begin is not None:
@@ -129,12 +130,13 @@ class Texts:
                 precision[used],
                 found[np.ix_(used, free)],
                 False,
+                close,
             )
             found[np.ix_(used, free)] = solved
             return found
         moving = np.where(still, 0.0, 1.0)
         found[used] = _newton(
-            features, self.offsets, self.truth, precision[used], found[used], True, moving=moving
+            features, self.offsets, self.truth, precision[used], found[used], True, close, moving
         )
         return found
 
@@ -154,6 +156,7 @@ def _newton(
     precision: Floats,
     begin: Floats,
     exclusive: bool,
+    close: float,
     moving: Floats | None = None,
 ) -> Floats:
     """The most probable (p, K) of: logits = offsets + features · found, prior around 0 with `precision` (p,). moving: (K,) 0 for labels
@@ -172,7 +175,7 @@ def _newton(
         p = probabilities(offsets + features @ found, exclusive)
         gradient = (features.T @ (labelled * p - truth) + prior * found) * moves
         size = float(np.abs(gradient).max())
-        if size < GRADIENT:
+        if size < close:
             break
         spread = labelled * p * (1 - p)
 

@@ -25,6 +25,7 @@ BIAS_STRENGTH = (
 )
 DEFAULT_STRENGTH = 3.0  # where there is nothing to choose by
 PRIOR_ALL = 20.0  # labels given that outweigh the thresholds used without any
+ROUGH = 1e-4  # largest entry of a gradient where a fit only serves to compare strengths
 REPEATS, FEW = 3, 400  # deals into folds for as many texts or fewer; one beyond
 MANY = 5_000  # texts from which on one fold is held out, instead of each in turn
 
@@ -112,12 +113,14 @@ def select(
     dev: Dev | None = None,
     strengths: Sequence[float] = STRENGTHS,
     bias_strength: float = BIAS_STRENGTH,
+    keep_unseen: bool = True,
     seed: int = 0,
     progress: Tell | None = None,
 ) -> Chosen:
     """Fit a head to unit vectors (n, H) with 0/1 labels (n, K), its prior's strength chosen among `strengths` (one: taken as it is).
 
-    groups: (n,) equal for texts that are the same, which are held out together. A label without a text stays as it starts.
+    groups: (n,) equal for texts that are the same, which are held out together. keep_unseen: a label without a text stays as it starts;
+    for a start that says nothing of the labels it should not.
     """
     texts = Texts.of(vectors, truth, start, exclusive=exclusive)
     wanted = sorted(strengths, reverse=True)
@@ -131,12 +134,13 @@ def select(
     parts = [part for deal in deals for part in deal]
     total = len(parts) * len(wanted) + 1
     told = progress or (lambda done, total: None)
+    fixed = None if keep_unseen else np.zeros(held.shape[1], dtype=bool)
     logits: list[list[Floats]] = []  # of each part, by strength
     for number, part in enumerate(parts):
         logits.append([])
         added: Floats | None = None
         for at, strength in enumerate(wanted):
-            added = part.inside.added(strength, bias_strength, begin=added)
+            added = part.inside.added(strength, bias_strength, begin=added, fixed=fixed, close=ROUGH)
             logits[-1].append(part.outside.logits(added))
             told(number * len(wanted) + at + 1, total)
     surprises: dict[float, float] = {}
@@ -161,7 +165,7 @@ def select(
         )
         for deal in deals
     )
-    head = texts.head(texts.added(best, bias_strength))
+    head = texts.head(texts.added(best, bias_strength, fixed=fixed))
     told(total, total)
     judged = "dev" if dev is not None else "cross-validation" if deals else ""
     return Chosen(head, best, exclusive, judged, surprises, made, held)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from emodef.corpora import CORPORA, Corpus, load_corpus
+from emodef.corpora.splits import join_splits
 from emodef.encoding import Tokens, budget_batches
 from emodef.errors import DataError, SettingsError, TrainingError
 from emodef.metrics import decide
@@ -56,21 +57,10 @@ class TransferCorpus:
                 f"corpora: {name} may have several labels a text ({first.label_set.name!r} is not exclusive); transfer is measured on "
                 "corpora with one label a text"
             )
-        ids = [identifier for part in splits.values() for identifier in part.ids]
-        if len(set(ids)) < len(ids):
-            ids = [f"{split}:{identifier}" for split, part in splits.items() for identifier in part.ids]
-        labels = np.concatenate([part.labels for part in splits.values()])
-        if bare := int((labels.sum(1) != 1).sum()):
-            raise DataError(f"{bare} of its {len(ids)} texts have no label; remove them", name)
-        corpus = Corpus(
-            name=first.name,
-            split="all",
-            texts=[text for part in splits.values() for text in part.texts],
-            labels=labels,
-            label_set=first.label_set,
-            ids=ids,
-        )
-        return cls(corpus, labels.argmax(1))
+        corpus = join_splits(splits)
+        if bare := int((corpus.labels.sum(1) != 1).sum()):
+            raise DataError(f"{bare} of its {len(corpus)} texts have no label; remove them", name)
+        return cls(corpus, corpus.labels.argmax(1))
 
     def tokens(self, tokenizer: TextTokenizer) -> Tokens:
         """Every text's tokens, made when first asked for."""

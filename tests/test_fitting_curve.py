@@ -1,0 +1,165 @@
+"""The curve over labelled texts on a small corpus: its runs, what resumes, its tables and figure, fine-tuning beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("sklearn")
+
+from sklearn.metrics import f1_score
+
+from commands import emodef_command
+from emodef.definitions import Definitions
+from emodef.errors import DataError, SettingsError
+from emodef.fitting import curve, curve_report
+from emodef.fitting.curve import CurveSettings, Material, plan_curve, run_curve
+from emodef.predictor import Predictor
+from emodef.predictor.head import unit
+from emodef.transfers import TransferFolder
+from tiny_light import build_tiny_light
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    return Predictor.load(build_tiny_light(tmp_path_factory.mktemp("light")), threads=1)
+
+
+def asked(moods: tuple[str, str], **changed: Any) -> CurveSettings:
+    given: dict[str, Any] = {"sizes": (0, 6, 20), "splits": 2, "smallest": 12, "max_eval": 30}
+    return CurveSettings(corpora=(moods[0],), label_set=moods[1], **{**given, **changed})
+
+
+@pytest.fixture(scope="module")
+def made(
+    moods: tuple[str, str], predictor: Predictor, tmp_path_factory: pytest.TempPathFactory
+) -> TransferFolder:
+    return run_curve(plan_curve(asked(moods), tmp_path_factory.mktemp("r"), predictor), predictor)
+
+
+def test_every_arm_is_run_on_the_same_texts(made: TransferFolder) -> None:
+    rows = made.rows()
+    assert len(rows) == 2 * (1 + 2 * 3)
+    splits = made.splits("moods")
+    for row in rows:
+        test = splits.test(row.split, row.size, 30)
+        predicted = made.predictions(row.start, "moods", 3)[row.size, row.split, "softmax"]
+        truth = np.eye(3, dtype=bool)[splits.labels[test]]
+        assert row.test_ids_hash == splits.digest(test)
+        assert row.train_texts == len(splits.train(row.split, row.size)) <= row.size
+        expected = f1_score(truth, predicted, average="macro", zero_division=0)
+        assert row.macro_f1 == pytest.approx(expected, abs=1e-6)
+    assert {row.start for row in rows if row.size == 0} == {"definitions"}
+
+
+def test_without_a_text_definitions_are_zero_shot(
+    made: TransferFolder, moods: tuple[str, str], predictor: Predictor
+) -> None:
+    material = Material.read(moods[0], asked(moods), predictor)
+    alone = predictor.with_labels(Definitions.of(material.corpus.label_set))
+    expected = alone.predict_proba(material.corpus.texts).argmax(1)
+    splits = made.splits("moods")
+    for split in (1, 2):
+        found = made.predictions("definitions", "moods", 3)[0, split, "softmax"].argmax(1)
+        np.testing.assert_array_equal(found, expected[splits.test(split, 0, 30)])
+
+
+def test_the_probe_is_scikit_learns(
+    made: TransferFolder, moods: tuple[str, str], predictor: Predictor
+) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    material = Material.read(moods[0], asked(moods), predictor)
+    x, splits = unit(predictor.embed(material.corpus.texts)), made.splits("moods")
+    train, test = splits.train(1, 20), splits.test(1, 20, 30)
+    expected = LogisticRegression(max_iter=1000).fit(x[train], splits.labels[train]).predict(x[test])
+    found = made.predictions("probe", "moods", 3)[20, 1, "softmax"].argmax(1)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_what_is_made_is_not_made_again(
+    made: TransferFolder, moods: tuple[str, str], predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = made.path.parent
+    before = made.rows()
+    with (made.path / "rows.jsonl").open("a") as handle:
+        handle.write('{"start": "definitions", "cor')  # as a killed process may leave it
+    more = plan_curve(asked(moods, splits=3, sizes=(6,)), results, predictor)
+    assert (more.done, len(more.missing)) == (6, 3)
+    run_curve(more, predictor)
+    assert made.rows()[: len(before)] == before
+    assert len(made.rows()) == len(before) + 3
+    settings = json.loads((made.path / "settings.json").read_text())
+    assert (settings["splits"], settings["sizes"], settings["corpora"]) == (3, [0, 6, 20], ["moods"])
+    monkeypatch.setattr(curve, "_run", lambda *given: pytest.fail("made twice"))
+    run_curve(plan_curve(asked(moods), results, predictor), predictor)
+    assert plan_curve(asked(moods, seed=1), results, predictor).folder.path != made.path
+
+
+def test_tables_and_figure_say_what_the_rows_do(made: TransferFolder, tmp_path: Path) -> None:
+    scores = curve_report.read_curve(made, resamples=50)
+    table = curve_report.curve_table(scores)
+    assert [row[1] for row in table.rows] == list(curve_report.TITLES.values())
+    cell: Any = table.rows[0][2 + scores.sizes.index(20)]
+    rows = [r.macro_f1 for r in made.rows() if (r.start, r.size) == ("definitions", 20)]
+    assert cell.value == pytest.approx(np.mean(rows), abs=1e-6)
+    assert table.rows[1][2] is None  # from nothing, without texts
+    gains = curve_report.gains_tables(scores)
+    assert len(gains) == 2
+    assert all("mean of all sizes" in str(each.rows[-1][0]) for each in gains)
+    drawing = curve_report.draw_curve(scores)
+    assert "definitions alone, no text" in drawing.svg()
+    assert "head from definitions" in drawing.alt
+    page = curve_report.curve_page(scores, drawing, made, "emodef few-shot table")
+    assert page.count("**Gain") == 2
+    assert curve_report.gains_tables(curve_report.read_curve(made, resamples=0)) == []
+
+
+def test_fine_tuning_on_the_same_texts_stands_beside(
+    made: TransferFolder, moods: tuple[str, str], study: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    from emodef.train.transfer import run_transfer
+
+    tuned = run_transfer(study(sizes=[20], smallest=12, max_eval=30, epochs=1), tmp_path, cpu=True)
+    scores = curve_report.read_curve(made, [tuned], resamples=0)
+    assert scores.arms["tuned untuned"].startswith("fine-tuned: ")
+    assert scores.find("moods", "tuned untuned", 20) is not None
+    assert "fine-tuned" in curve_report.draw_curve(scores).alt
+    other = run_transfer(study(sizes=[20], smallest=12, max_eval=10, epochs=1), tmp_path, cpu=True)
+    with pytest.raises(DataError, match="tested on other texts"):
+        curve_report.read_curve(made, [other], resamples=0)
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path, predictor: Predictor, moods: tuple[str, str]) -> None:
+    with pytest.raises(SettingsError, match="no arm 'random'"):
+        CurveSettings(arms=("random",))
+    with pytest.raises(DataError, match="no few-shot curve"):
+        curve_report.find_curve(tmp_path)
+    several = tmp_path / "several.csv"
+    several.write_text("text,labels\none,glad|cross\ntwo,glad\n")
+    labels = tmp_path / "several.toml"
+    labels.write_text('glad = "joy"\ncross = "anger"\n')
+    with pytest.raises(SettingsError, match="several labels a text"):
+        Material.read(str(several), CurveSettings(label_set=str(labels)), predictor)
+
+
+def test_the_command_runs_and_writes_a_page(
+    moods: tuple[str, str], predictor: Predictor, tmp_path: Path
+) -> None:
+    table, labels = moods
+    given = ("few-shot", "run", "--results", tmp_path / "r", "--corpus", table, "--labels", labels, "--quiet")
+    chosen = (*given, "--size", 0, "--size", 40, "--splits", 1, "--model", predictor.graph.path.parent)
+    assert "4 runs to make" in emodef_command(*chosen, "--dry-run").output
+    assert "all 4 runs are made" in emodef_command(*chosen).output
+    shown = emodef_command("few-shot", "table", "--results", tmp_path / "r", "--resamples", 0)
+    assert "linear probe" in shown.output
+    page = tmp_path / "page" / "curve.md"
+    emodef_command("few-shot", "table", "--results", tmp_path / "r", "--resamples", 20, "--out", page)
+    assert "(curve.svg)" in page.read_text()
+    assert (tmp_path / "page" / "curve.png").exists()
