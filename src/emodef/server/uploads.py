@@ -100,13 +100,13 @@ async def create(request: Request) -> Response:
     return as_json(kept.to_dict(), 202)
 
 
-@router.get("/{id}", responses=responses(schemas.Job, 404))
+@router.get("/{id}", responses=responses(schemas.Job, 404, 422))
 def look(request: Request, identifier: Identifier) -> Response:
     """How far a job is."""
     return as_json(_job(request, identifier).to_dict())
 
 
-@router.delete("/{id}", responses=responses(schemas.Job, 404))
+@router.delete("/{id}", responses=responses(schemas.Job, 404, 422))
 def cancel(request: Request, identifier: Identifier) -> Response:
     """Stop a job where it is, and remove it with all its files."""
     kept = _job(request, identifier)
@@ -118,7 +118,7 @@ def cancel(request: Request, identifier: Identifier) -> Response:
 @router.get(
     "/{id}/result",
     responses={
-        **responses(schemas.Job, 404, 409),
+        **responses(schemas.Job, 404, 409, 422),
         200: {
             "description": "The file with its predictions",
             "content": {kind.partition(";")[0]: {} for kind in (*TYPES.values(), LINES)},
@@ -141,7 +141,7 @@ def result(request: Request, identifier: Identifier) -> Response:
     return Streamed(_pieces(file), TYPES.get(kept.order.output, LINES), headers)
 
 
-@router.get("/{id}/summary", responses=responses(schemas.FileSummary, 404, 409))
+@router.get("/{id}/summary", responses=responses(schemas.FileSummary, 404, 409, 422))
 def summary(request: Request, identifier: Identifier) -> Response:
     """What charts of it need: shares of the labels, those that come together, change over time, strongest examples."""
     kept = _finished(request, identifier)
