@@ -293,5 +293,12 @@ def test_the_command_takes_what_it_needs_from_the_model(trained: Path, files: Pa
     assert "was refused" not in done.output
     measured = emodef_command("evaluate", files / "run", "--data", files / "few.csv", "--json")
     assert json.loads(measured.stdout)
+    light = files / "light"
+    emodef_command("export", files / "run", "--out", light, "--precision", "fp32", "--quiet")
+    info = json.loads((light / "model.json").read_text(encoding="utf-8"))
+    assert info["thresholds"] == TrainedModel.load(files / "run" / "model").thresholds
+    assert info["calibration"] is None
+    assert "by cross-validation" in (light / "README.md").read_text(encoding="utf-8")
+    emodef_command("predict", "--model", light, "I am so happy")
     wrong = emodef_command(*given, "--out", files / "other", "--set", "pooling=own", "--quiet", code=2)
     assert "leave pooling out" in wrong.output

@@ -34,6 +34,7 @@ from emodef.predictor.model_file import (
 from emodef.runs import DataChoice, RunFolder, evaluate_splits, model_folder
 from emodef.train import checkpoint, parity
 from emodef.train.checkpoint import TrainedModel, replaced_directory
+from emodef.train.few_shot import by_folds
 from emodef.train.onnx_graph import export_graph, graph_inputs, needs_segments
 from emodef.train.onnx_passes import lean
 from emodef.train.quantization import plain_norms, quantize
@@ -82,12 +83,12 @@ def load_source(
         trained = TrainedModel.load(folder)
         corpus = (choice or DataChoice()).load(data, trained.label_set)
     source = data or str(run)
-    if "dev" not in corpus:
+    if "dev" not in corpus and not (data is None and by_folds(trained.settings, corpus)):
         raise DataError(
             "no dev split, and an export is checked on it; name one, or set texts aside with --dev-share",
             source,
         )
-    if corpus["dev"].label_set.names != trained.label_set.names:
+    if _checked_on(corpus).label_set.names != trained.label_set.names:
         raise DataError("its labels are not the model's; name the corpus it was trained on", source)
     return trained, corpus
 
@@ -106,7 +107,8 @@ def export(
     """Write the light model of `trained` into the folder `out`, replacing a light model that stands there.
 
     corpus: split -> Corpus; "dev" for checks, thresholds and calibration, "train" for the int8 ranges ("dev" where there
-    is none). scores: "emotion", "match" or "mean"; by default those of the model. name: of the model, for its card.
+    is none). Without "dev" it is checked on "train", keeps the model's own thresholds, and has no calibration.
+    scores: "emotion", "match" or "mean"; by default those of the model. name: of the model, for its card.
     card: makes README.md, by default `short_card`.
 
     Raises SettingsError for an unknown precision or a folder of something else, TrainingError where a check fails; nothing
@@ -115,7 +117,7 @@ def export(
     if precision not in PRECISIONS:
         raise SettingsError(f"precision = {precision!r}: choose one of {', '.join(PRECISIONS)}")
     check_free(out)
-    dev, scores = corpus["dev"], scores or trained.settings.scores
+    dev, scores = _checked_on(corpus), scores or trained.settings.scores
     tell = progress or (lambda what, done, total: None)
     tell("graph", 0, 1)
     graph = plain_norms(export_graph(trained, scores))
@@ -141,9 +143,12 @@ def export(
         onnx.save(graph, folder / MODEL)
         (folder / TOKENIZER).write_text(trained.tokenizer.encoder.tokenizer.to_str(), encoding="utf-8")
         info.write(folder)
-        predictor = Predictor.load(folder, threads=torch.get_num_threads())
-        advance = _counted(tell, "thresholds", len(dev))
-        info = _fitted(info, dev, predictor.predict_proba(dev.texts, progress=advance))
+        if "dev" in corpus:
+            predictor = Predictor.load(folder, threads=torch.get_num_threads())
+            advance = _counted(tell, "thresholds", len(dev))
+            info = _fitted(info, dev, predictor.predict_proba(dev.texts, progress=advance))
+        else:
+            info = replace(info, thresholds=trained.thresholds)
         info.write(folder)
         (folder / CARD).write_text((card or short_card)(info), encoding="utf-8")
         size = (folder / MODEL).stat().st_size
@@ -170,14 +175,27 @@ def short_card(info: ModelInfo) -> str:
             'emodef predict --model FOLDER "What a lovely surprise!"',
             "```",
             "",
-            f"On the {dev['texts']:,} dev texts, where its thresholds were tuned:",
-            "",
-            "| thresholds | macro-F1 | micro-F1 |",
-            "|---|---|---|",
-            *rows,
+            *(
+                [
+                    f"On the {dev['texts']:,} dev texts, where its thresholds were tuned:",
+                    "",
+                    "| thresholds | macro-F1 | micro-F1 |",
+                    "|---|---|---|",
+                    *rows,
+                ]
+                if rows
+                else [
+                    f"There was no dev split: it was checked against the checkpoint on {dev['texts']:,} training texts; thresholds are the "
+                    "checkpoint's, by cross-validation."
+                ]
+            ),
             "",
         ]
     )
+
+
+def _checked_on(corpus: Mapping[str, Corpus]) -> Corpus:
+    return corpus["dev"] if "dev" in corpus else corpus["train"]
 
 
 def check_free(out: str | os.PathLike[str]) -> None:
