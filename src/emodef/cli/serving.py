@@ -35,6 +35,13 @@ def serve(
         int | None,
         typer.Option(min=1, help="CPU cores for each worker's model. By default they share all there are."),
     ] = None,
+    pass_texts: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Texts of several requests that go through the model together, at most; 1: each alone.",
+        ),
+    ] = 32,
     page: Annotated[bool, typer.Option(help="Serve the page at /.")] = True,
     keys: Annotated[
         Path | None,
@@ -112,6 +119,7 @@ def serve(
         workers=workers,
         model=None if model is None else str(model),
         threads=threads,
+        pass_texts=pass_texts,
         limits=_limits(limit or []),
         keys=_keys(keys),
         origins=tuple(origin or ()),
