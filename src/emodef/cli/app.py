@@ -91,6 +91,7 @@ MODULES = {
     "train": "training",
     "recipes": "training",
     "soft-labels": "distilling",
+    "average": "distilling",
     "zero-shot": "zeroshot",
     "evaluate": "evaluating",
     "compare": "comparing",

@@ -11,7 +11,13 @@ from typing import Any
 
 from emodef.errors import SettingsError
 
-LISTS = ("placeholders", "teacher", "teacher_hashes", "held_out")  # settings that are lists themselves
+LISTS = (
+    "placeholders",
+    "teacher",
+    "teacher_hashes",
+    "average",
+    "held_out",
+)  # settings that are lists themselves
 
 
 def recipes() -> list[str]:

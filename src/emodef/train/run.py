@@ -72,6 +72,10 @@ def run_training(
     process trains in; MissingExtraError where TensorBoard is asked for and not installed; and what `train` raises.
     """
     folder = Path(folder)
+    if settings.average:
+        raise SettingsError(
+            "a mean of models is made by 'emodef average', not by training; leave average out"
+        )
     settings, data = with_hashes(settings), fingerprint(corpus)
     corpus = training_corpus(settings, corpus)
     with ExitStack() as stack:
@@ -112,7 +116,7 @@ def run_training(
         if not main:
             return Run(folder, trained.model, {})
         with writing(folder):
-            return _finish(trained, settings, corpus, folder, about | {"data": data}, weights, folded)
+            return finish_run(trained, settings, corpus, folder, about | {"data": data}, weights, folded)
 
 
 def _open(folder: Path, settings: TrainSettings, resume: bool) -> None:
@@ -152,7 +156,7 @@ def _changed(settings_file: Path, settings: TrainSettings) -> list[str]:
     return sorted(key for key in now if now[key] != before[key])
 
 
-def _finish(
+def finish_run(
     trained: Trained,
     settings: TrainSettings,
     corpus: Mapping[str, Corpus],

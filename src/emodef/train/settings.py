@@ -127,6 +127,11 @@ class TrainSettings(BaseModel):
     teacher_temperature: float = Field(
         1.0, gt=0, description="the teachers' log-odds are divided by this: above 1 softer, below 1 sharper"
     )
+    average: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="models whose mean this is, each with its share; noted by 'emodef average'",
+    )
     held_out: tuple[str, ...] = Field(
         (), strict=False, description="labels left out of training, to be scored from their definitions alone"
     )
