@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from commands import emodef_command
+from emodef.definitions import read_labels
 from emodef.predictor import Predictor
 from emodef.predictor.core import SHIPPED
 
@@ -58,3 +63,23 @@ def test_levels_form_a_tree(predictor: Predictor) -> None:
     for name, of_ekman in predictor.label_set.mappings["ekman"].items():
         target = names.index(predictor.label_set.mappings["sentiment"][name])
         assert (sentiment[:, target] >= ekman[:, coarse.index(of_ekman)]).all()
+
+
+def test_the_guide_is_what_happens(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "labels.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```(\w+)\n(.*?)```", text, re.S)
+    assert {kind for kind, _ in blocks} == {"python", "sh", "toml"}
+    for number, (kind, block) in enumerate(blocks):
+        if kind == "toml":
+            (tmp_path / f"{number}.toml").write_text(block, encoding="utf-8")
+            assert len(read_labels(tmp_path / f"{number}.toml")) == 2
+        elif kind == "python":
+            exec(block, {})
+        else:
+            for line in block.splitlines():
+                command = next(
+                    i for i, word in enumerate(line.split()) if word.startswith(("-", "mine", '"'))
+                )
+                words = line.split("#")[0].split()[1:command]
+                shown = emodef_command(*words, "--help").stdout
+                assert all(option in shown for option in re.findall(r"--[\w-]+", line.split('"')[0]))
