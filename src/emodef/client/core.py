@@ -13,9 +13,10 @@ import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from emodef.atomic import open_atomic
@@ -24,6 +25,7 @@ from emodef.errors import SettingsError
 
 Threshold = Literal["tuned", "fixed"] | float
 OwnLabel = str | Mapping[str, Any]
+Made = TypeVar("Made")
 PIECE = 2**18
 LONGEST_WAIT = 30.0  # seconds, whatever Retry-After says
 LINES = "application/x-ndjson"
@@ -69,7 +71,7 @@ class Client:
     def labels(self, level: str | None = None) -> tuple[KnownLabel, ...]:
         """The labels that the server's model predicts, or a coarser level's."""
         query = "" if level is None else "?" + urlencode({"level": level})
-        return tuple(KnownLabel(**one) for one in self._json("GET", f"/v1/labels{query}")["labels"])
+        return tuple(_made(KnownLabel, one) for one in self._json("GET", f"/v1/labels{query}")["labels"])
 
     def predict(
         self,
@@ -170,11 +172,11 @@ class Client:
         finally:
             connection.close()
 
-    def submit(self, path: str | os.PathLike[str], **fields: str | float | bool) -> Job:
-        """Upload a file to predict. fields: column, format, output, threshold, level, form, on_error, prefix, …"""
+    def submit(self, path: str | os.PathLike[str], **options: str | float | bool) -> Job:
+        """Upload a file to predict. options: the form's fields column, format, output, threshold, level, form, on_error, prefix, …"""
         path = Path(path)
         boundary = secrets.token_hex(16)
-        head, tail = _form(path.name, fields, boundary)
+        head, tail = _form(path.name, options, boundary)
         kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         size = len(head) + path.stat().st_size + len(tail)
         connection = self._kind(*self._address, timeout=self.timeout)
@@ -188,7 +190,7 @@ class Client:
                 connection.send(tail)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # it was refused before all was sent; the answer says why
-            return Job(**_answer(connection.getresponse()))
+            return _made(Job, _answer(connection.getresponse()))
         except (OSError, HTTPException) as error:
             raise ServerError(f"no answer came: {error}") from error
         finally:
@@ -196,7 +198,7 @@ class Client:
 
     def job(self, identifier: str) -> Job:
         """How far a job is."""
-        return Job(**self._json("GET", f"/v1/jobs/{quote(identifier, safe='')}"))
+        return _made(Job, self._json("GET", f"/v1/jobs/{quote(identifier, safe='')}"))
 
     def wait(self, job: Job | str, *, seconds: float | None = None, every: float = 0.5) -> Job:
         """Wait until a job is over. Raises ServerError when it failed, or is not over after so many seconds."""
@@ -228,7 +230,7 @@ class Client:
     def cancel(self, job: Job | str) -> Job:
         """Stop a job, and remove it with all its files."""
         identifier = job if isinstance(job, str) else job.id
-        return Job(**self._json("DELETE", f"/v1/jobs/{quote(identifier, safe='')}"))
+        return _made(Job, self._json("DELETE", f"/v1/jobs/{quote(identifier, safe='')}"))
 
     def _json(self, method: str, path: str, content: object = None) -> dict[str, Any]:
         body = None if content is None else json.dumps(content).encode()
@@ -280,10 +282,10 @@ def _send_lines(connection: HTTPConnection, texts: Iterable[str], failed: list[B
         connection.close()
 
 
-def _form(name: str, fields: Mapping[str, object], boundary: str) -> tuple[bytes, bytes]:
+def _form(name: str, options: Mapping[str, object], boundary: str) -> tuple[bytes, bytes]:
     """What goes before a file and behind it."""
     parts = []
-    for field_name, value in fields.items():
+    for field_name, value in options.items():
         told = str(value).lower() if isinstance(value, bool) else str(value)
         parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="{field_name}"\r\n\r\n{told}\r\n')
     quoted = name.replace("\\", "_").replace('"', "_").replace("\r", "_").replace("\n", "_")
@@ -311,6 +313,11 @@ def _refused(response: HTTPResponse, body: bytes) -> ServerError:
 
 def _error(found: Mapping[str, Any], status: int = 0) -> ServerError:
     return ServerError(found["message"], status=status, code=found["code"], field=found.get("field"))
+
+
+def _made(kind: type[Made], found: Mapping[str, Any]) -> Made:
+    """A dataclass of an answer's fields; those that a newer server adds are passed over."""
+    return kind(**{one.name: found[one.name] for one in fields(kind)})  # type: ignore[arg-type]
 
 
 def _prediction(found: Mapping[str, Any]) -> Prediction:
