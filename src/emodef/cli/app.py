@@ -87,7 +87,6 @@ def root(
 # command, or group of commands -> its module here
 MODULES = {
     "fit": "fitting",
-    "few-shot": "few_shot",
     "train": "training",
     "recipes": "training",
     "soft-labels": "distilling",
@@ -104,6 +103,7 @@ MODULES = {
     "probe": "probing",
     "card": "probing",
     "paper": "papers",
+    "few-shot": "few_shot",
     "experiment": "experiments",
     "data": "data",
     "labels": "labels",

@@ -49,6 +49,7 @@ def zero_shot(
             metavar="BACKBONE", help="Beside them this encoder as it is, 'minilm' for the default one."
         ),
     ] = None,
+    split: Annotated[str, typer.Option(help="The split that held-out labels are scored on.")] = "test",
     rows: Annotated[
         Path,
         typer.Option(help="File of results: what is there is not measured again.", rich_help_panel="Output"),
@@ -93,7 +94,7 @@ def zero_shot(
             measure(source, data, file, tell=console.print)
     for run in held_out or ():
         source = _source(run, cpu)
-        for data in _held_out(source, run, directory):
+        for data in _held_out(source, run, split, directory):
             if not data.task.endswith(UNSEEN):
                 own_labels(source, data, file)
                 continue
@@ -156,7 +157,7 @@ def _corpora(names: list[str], data_dir: str | None) -> Iterator[Data]:
         yield Data(f"{name} {corpus.split}", corpus, texts)
 
 
-def _held_out(source: Source, run: str, data_dir: str | None) -> tuple[Data, Data]:
+def _held_out(source: Source, run: str, split: str, data_dir: str | None) -> tuple[Data, Data]:
     from emodef.runs import DataChoice, RunFolder
     from emodef.zeroshot.measuring import held_out_data
 
@@ -165,4 +166,4 @@ def _held_out(source: Source, run: str, data_dir: str | None) -> tuple[Data, Dat
     splits = DataChoice(**{**vars(choice), "data_dir": data_dir or choice.data_dir}).load(
         folder.settings["corpus"], folder.settings.get("label_set")
     )
-    return held_out_data(source, splits, source.name)
+    return held_out_data(source, splits, source.name, split)

@@ -43,8 +43,10 @@ def background_texts(train: Corpus, count: int = BACKGROUND, seed: int = 0) -> l
     return [train.texts[i] for i in np.sort(chosen)]
 
 
-def held_out_data(source: Source, splits: Mapping[str, Corpus], run: str) -> tuple[Data, Data]:
-    """The labels that a source was trained on, and those held out of its training, each on all test texts.
+def held_out_data(
+    source: Source, splits: Mapping[str, Corpus], run: str, split: str = "test"
+) -> tuple[Data, Data]:
+    """The labels that a source was trained on, and those held out of its training, each on all texts of a split.
 
     The expected share of a held-out label is the median of the trained ones'. Raises SettingsError where none was held out.
     """
@@ -63,8 +65,8 @@ def held_out_data(source: Source, splits: Mapping[str, Corpus], run: str) -> tup
     texts = background_texts(train)
     rate = float(np.median(shares))
     return (
-        Data(f"{run}: {SEEN}", only_labels(test, seen.names), texts, rate),
-        Data(f"{run}: {UNSEEN}", only_labels(test, unseen), texts, rate),
+        Data(f"{run}, {split}: {SEEN}", only_labels(test, seen.names), texts, rate),
+        Data(f"{run}, {split}: {UNSEEN}", only_labels(test, unseen), texts, rate),
     )
 
 
