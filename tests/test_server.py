@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from emodef import Predictor, __version__
@@ -320,5 +319,4 @@ def test_neighbours_change_no_score(tmp_path: Path) -> None:
         )  # some shared a pass
     for text, found in zip(texts * 3, beside, strict=True):
         expected = alone[texts.index(text)]
-        assert max(abs(found[name] - expected[name]) for name in expected) < 1e-3
-    assert np.mean([a == alone[texts.index(t)] for t, a in zip(texts * 3, beside, strict=True)]) > 0.5
+        assert max(abs(found[name] - expected[name]) for name in expected) < 3e-6  # they have six digits

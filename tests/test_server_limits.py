@@ -256,6 +256,15 @@ def test_a_client_that_hangs_up_is_noticed(strict: Running) -> None:
     until(lambda: strict.ask("GET", "/metrics")[2].count(b"emodef_requests_active 1.0"), 5)
 
 
+def test_no_answer_in_time(tiny_light: Path, tmp_path: Path) -> None:
+    """What takes too long is given up, and does not keep others waiting."""
+    with running(tiny_light, "--limit", "seconds=0.01", jobs=tmp_path / "jobs") as server:
+        status, headers, found = server.ask("POST", "/v1/explain", {"text": "so happy " * 500})
+        assert (status, found["error"]["code"]) == (503, "timed_out")
+        assert int(headers["retry-after"]) >= 1
+        until(lambda: server.ask("POST", "/v1/predict", {"texts": ["so happy"]})[0] == 200, 10)
+
+
 def form(name: str, content: bytes, *fields: tuple[str, str]) -> tuple[bytes, str]:
     parts = [f'--b\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields]
     head = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()

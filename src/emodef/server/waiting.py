@@ -64,13 +64,14 @@ class Streamed(Response):
 async def answered(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
     """What `work` gives. It is dropped when the client hangs up (Gone) or the time is over (Fault "timed_out")."""
     seconds = state_of(request).settings.limits.seconds
+    first = min(PATIENCE, seconds)
     task = asyncio.ensure_future(work)
     try:
-        await asyncio.wait({task}, timeout=min(PATIENCE, seconds))
+        await asyncio.wait({task}, timeout=first)
         if not task.done():
             gone = asyncio.ensure_future(_hung_up(request))
             try:
-                await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({task, gone}, timeout=seconds - first, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 gone.cancel()
             if not task.done():
