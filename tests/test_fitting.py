@@ -21,6 +21,7 @@ from emodef.fitting import fit
 from emodef.fitting.fitted import starting_head
 from emodef.labels import LabelSet
 from emodef.predictor import Predictor
+from emodef.predictor.core import SHIPPED
 from emodef.predictor.head import unit
 from tiny_light import build_tiny_light
 
@@ -267,6 +268,21 @@ def test_texts_without_labels_count_where_they_may(files: Path, light: Path) -> 
     emodef_command(*given, "--out", files / "out", code=3)
     told = emodef_command(*given, "--out", files / "out", "--allow-unlabelled", "--json")
     assert json.loads(told.stdout)["fitted_on"]["texts"] == 35
+
+
+@pytest.mark.skipif(not (SHIPPED / "model.onnx").exists(), reason="no shipped model in this checkout")
+def test_on_the_model_emodef_brings_a_head_is_all_there_is(files: Path) -> None:
+    out = files / "mine"
+    emodef_command(
+        "fit", "--data", files / "mine.csv", "--labels", files / "mine.toml", "--out", out, "--threads", 1
+    )
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "head.json", "head.npz"]
+    found = emodef_command("predict", "--model", out, "happy and glad, lovely", "--json")
+    assert json.loads(found.stdout)["predicted"] == ["bliss"]
+    measured = emodef_command("evaluate", out, "--data", files / "mine.csv")
+    assert "macro average" in measured.output
+    untold = emodef_command("evaluate", out, code=2)
+    assert "name the texts with --data" in untold.output
 
 
 def test_it_needs_no_torch(files: Path, light: Path) -> None:

@@ -58,8 +58,8 @@ def evaluate(
         Path | None,
         typer.Argument(
             metavar="[FOLDER]",
-            help="A run's folder; a light model's, as 'emodef export' writes it; or with --data a saved model's. By default the "
-            "light model that comes with emodef.",
+            help="A run's folder; a light model's or a fitted head's, as export and fit write them; or with --data a saved model's. By default "
+            "the light model that comes with emodef.",
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="By default test; of a file, all of it.")] = None,
@@ -129,7 +129,7 @@ def evaluate(
     given = options.columns(text_column, label_column, label_columns, id_column, split_column, delimiter)
     if data is None and given:
         raise SettingsError(f"{', '.join(given)}: columns are for other data; name it with --data")
-    if path is None or (path / "model.json").is_file():
+    if path is None or any((path / name).is_file() for name in ("model.json", "head.json")):
         measured = {"model": "shipped" if path is None else str(path)}
         reports = _light(path, data, split, scores, data_dir, on_error.value, given, quiet)
     else:

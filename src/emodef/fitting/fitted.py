@@ -146,6 +146,7 @@ def fit(
     alone = decide(start.probabilities(x), _own(unlabelled, label_set), exclusive=label_set.exclusive)
     told = {
         "name": f"{label_set.name}, fitted on {base.info.about.get('name', 'a light model')}",
+        "corpus": source or "labelled texts",
         "fitted_on": {"source": source, "texts": len(texts), "distinct": int(text_groups(texts).max()) + 1},
         "support": {name: int(n) for name, n in zip(label_set.names, truth.sum(axis=0), strict=True)},
         "strength": None if np.isinf(chosen.strength) else chosen.strength,
