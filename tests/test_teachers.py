@@ -162,3 +162,21 @@ def test_teachers_that_do_not_fit(
     with pytest.raises(DataError, match="remove it"):
         targets(make(teacher=[str(runs[1])]), tiny_corpus["train"], cpu=True)
     (runs[1] / STORED).unlink()
+
+
+def test_runs_from_before_there_were_teachers_are_the_same_runs() -> None:
+    """What was added since changes nothing about what a run is known by."""
+    from emodef.train.settings import load_recipe
+
+    stored = Path(__file__).parent.parent / "results" / "minilm" / "match-seed42" / "settings.json"
+    saved = TrainSettings(**read_json(stored))
+    recipe = load_recipe("minilm", {"setup": "match"})
+    assert saved.canonical() == recipe.canonical()
+    assert set(recipe.canonical()) == {
+        "setup",
+        "backbone",
+        "pooling",
+        "epochs",
+        "batch_size",
+        "learning_rate",
+    }
