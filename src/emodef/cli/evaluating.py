@@ -58,8 +58,8 @@ def evaluate(
         Path | None,
         typer.Argument(
             metavar="[FOLDER]",
-            help="A run's folder; a light model's or a fitted head's, as export and fit write them; or with --data a saved model's. By default "
-            "the light model that comes with emodef.",
+            help="A run's folder; a light model's or a fitted head's, as export and fit write them; or with --data a saved model's. By "
+            "default the light model that comes with emodef.",
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="By default test; of a file, all of it.")] = None,
