@@ -237,6 +237,7 @@ def test_keys_hosts_origins(tiny_light: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys.txt"
     keys.write_text(f"# ours\nanother-key-of-many-characters\n{KEY}\n")
     options = (
+        "--log-texts",
         "--api-keys",
         str(keys),
         "--origin",
