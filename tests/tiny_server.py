@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -157,8 +157,11 @@ def memory(process: int) -> int:
 
 def children(process: int) -> list[int]:
     """The processes that a process started."""
-    found = (path.read_text().split() for path in Path(f"/proc/{process}/task").glob("*/children"))
-    return [int(child) for some in found for child in some]
+    found: list[int] = []
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):  # a thread that has ended
+            found += map(int, path.read_text().split())
+    return found
 
 
 def gone(process: int) -> bool:

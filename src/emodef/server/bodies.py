@@ -5,6 +5,7 @@ Parsed by pydantic's own parser rather than Python's: it is quicker, bounds the 
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -16,6 +17,10 @@ from emodef.server.schemas import ErrorBody
 Body = TypeVar("Body", bound=BaseModel)
 COMMON = (401, 403, 408, 503)
 _REFERENCE = "#/components/schemas/{model}"
+# how pydantic tells the kinds of a field apart in its places
+_KINDS = frozenset(
+    {"str", "bool", "Own", "Line", "constrained-float", "list[str]", "literal['tuned','fixed']", "[key]"}
+)
 described: dict[str, type[BaseModel]] = {}  # bodies that FastAPI does not know of
 
 
@@ -35,21 +40,27 @@ async def read(request: Request, kind: type[Body]) -> Body:
 
 
 def fault_of(error: ValidationError) -> Fault:
-    """The first thing that is wrong."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    if first["type"] == "json_invalid":
-        return Fault("bad_request", f"the body is not JSON as it should be: {first['msg']}")
-    return Fault("invalid", f"{first['msg']}; /openapi.json says what fits", field=place(first["loc"]))
+    """The first thing that is wrong; of a field that may be one of several kinds, what is wrong with the one that fits best."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    if found[0]["type"] == "json_invalid":
+        return Fault("bad_request", f"the body is not JSON as it should be: {found[0]['msg']}")
+    places = [tuple(part for part in one["loc"] if part not in _KINDS) for one in found]
+    of_first = [k for k, its in enumerate(places) if its[:1] == places[0][:1]]
+    deepest = max((places[k] for k in of_first), key=len)
+    told = dict.fromkeys(found[k]["msg"] for k in of_first if places[k] == deepest)
+    return Fault("invalid", f"{'; or: '.join(told)}. /openapi.json says what fits", field=place(deepest))
 
 
 def place(location: tuple[int | str, ...]) -> str | None:
-    """Where in a body: texts[3], labels.awe."""
+    """Where in a body: texts[3], labels.awe, labels["in awe"]."""
     found = ""
     for part in location:
         if isinstance(part, int):
             found += f"[{part}]"
-        elif part.isidentifier() or not found:
+        elif part.isidentifier():
             found += f".{part}" if found else part
+        else:
+            found += f"[{json.dumps(part, ensure_ascii=False)}]"
     return found[:200] or None
 
 

@@ -9,6 +9,7 @@ JOBS/ID/summary.json    what charts need
 JOBS/ID/done.json       finished or failed, and why; the last that is written
 JOBS/ID/cancelled       to be removed by whoever has the lock
 JOBS/.new-PROCESS-ID    being uploaded
+JOBS/counts             what several workers count together
 JOBS/slots/N            held by each process that predicts jobs: there are as many as may run at once
 """
 
@@ -32,6 +33,7 @@ from emodef.atomic import write_text
 from emodef.errors import SettingsError
 from emodef.server.faults import Fault
 
+COUNTS = "counts"  # of several workers, for /metrics
 IDENTIFIER = re.compile(r"[0-9a-f]{32}")
 KINDS = {
     ".csv": "csv",
@@ -178,6 +180,14 @@ class Store:
                 "with --jobs-folder"
             )
         (self.path / "slots").mkdir(mode=0o700, exist_ok=True)
+
+    def leave(self) -> None:
+        """Remove the folder where nothing is kept in it; called when no process uses it any more."""
+        if not any(self._folders()):
+            for name in ("slots", COUNTS):
+                shutil.rmtree(self.path / name, ignore_errors=True)
+            with suppress(OSError):  # something else is in it
+                self.path.rmdir()
 
     @contextmanager
     def upload(self) -> Iterator[tuple[str, Path]]:

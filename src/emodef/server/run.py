@@ -6,19 +6,21 @@ The model is read in a thread while the web framework is being imported, so that
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from emodef.errors import EmodefError, SettingsError, require
 from emodef.server import logs
+from emodef.server.jobs import COUNTS, Store
 from emodef.server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from emodef.predictor import Predictor
 
 BACKLOG = 1024  # connections that wait to be taken
-COUNTS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client looks there when it is imported
+SHARED = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client looks there when it is imported
 KEEP_ALIVE = 30  # seconds a connection may wait for its next request
 
 
@@ -47,27 +49,33 @@ def serve(settings: ServerSettings, told: Callable[[str], None] = print) -> None
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn sends itself those it has answered once more
         signal.signal(number, _end)
     line = f"emodef serves http://{shown}:{port}/ (Ctrl-C ends it)"
-    if loading is not None:
-        import uvicorn
+    store = Store(settings.jobs_path)
+    store.prepare()
+    try:
+        if loading is not None:
+            import uvicorn
 
-        made = application(settings, loading)
-        told(line)
-        uvicorn.Server(_config(settings, lambda: made)).run([listening])
-    else:
-        told(line)
-        _supervise(settings, listening)
+            made = application(settings, loading)
+            told(line)
+            uvicorn.Server(_config(settings, lambda: made)).run([listening])
+        else:
+            told(line)
+            _supervise(settings, listening, store.path / COUNTS)
+    finally:
+        store.leave()
 
 
-def _supervise(settings: ServerSettings, listening: socket.socket) -> None:
+def _supervise(settings: ServerSettings, listening: socket.socket, counts: Path) -> None:
     """Several workers, and their counts in files that all of them share."""
     from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
 
     logs.set_up(requests=settings.log_requests)
-    with tempfile.TemporaryDirectory(prefix="emodef-counts-") as counts:
-        os.environ[COUNTS] = counts
-        supervisor = Multiprocess(_config(settings, partial(worker, settings)), sockets=[listening])
-        supervisor.run()
+    shutil.rmtree(counts, ignore_errors=True)  # of a server that was killed
+    counts.mkdir(mode=0o700)
+    os.environ[SHARED] = str(counts)
+    supervisor = Multiprocess(_config(settings, partial(worker, settings)), sockets=[listening])
+    supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise SettingsError("a worker could not start; what it said stands above")
 
