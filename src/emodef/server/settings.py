@@ -39,7 +39,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            if getattr(self, one.name) <= 0:
+            if not getattr(self, one.name) > 0:  # nor NaN
                 raise SettingsError(f"the limit {one.name} is {getattr(self, one.name)}; it must be above 0")
         if self.queue_texts < self.texts:
             raise SettingsError(
@@ -80,7 +80,7 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         for name in ("workers", "pass_texts", "jobs_at_once", "job_hours", "stop_seconds"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must be above 0")
         if not 0 <= self.port < 2**16:
             raise SettingsError(f"port {self.port}: give one from 0 (any that is free) to 65535")
