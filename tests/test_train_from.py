@@ -146,7 +146,7 @@ def test_a_run_without_dev_stops_and_sets_thresholds_by_folds(
 ) -> None:
     done = run_training(settings(trained), few, tmp_path / "run", cpu=True)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    folded = metrics["cross_validation"]
+    folded = metrics["training"]["cross_validation"]
     assert (folded["folds"], folded["texts"]) == (3, 40)
     assert len(folded["macro_f1_by_epoch"]) == 3
     assert metrics["training"]["kept_epoch"] == folded["epoch"] == len(metrics["epochs"])
@@ -158,6 +158,9 @@ def test_a_run_without_dev_stops_and_sets_thresholds_by_folds(
     assert model.thresholds["tuned"]["mine"] != [model.thresholds["fixed"]] * 3
     assert model.settings.start == str(trained)
     assert done.reports == {}  # no split to report
+    card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
+    assert "Began with the trained model `run`" in card
+    assert "by cross-validation in 3 folds" in card
     again = run_training(settings(trained), few, tmp_path / "again", cpu=True)
     texts = few["train"].texts
     np.testing.assert_array_equal(again.model.predict_proba(texts), model.predict_proba(texts))

@@ -288,7 +288,7 @@ def _print_run(run: Run, json: bool) -> None:
         if reports:
             print_table(summary_table(reports), options.output())
             break
-    folded = read_json(run.folder / "metrics.json").get("cross_validation")
+    folded = read_json(run.folder / "metrics.json")["training"].get("cross_validation")
     if folded is not None:
         deal = (
             f"{folded['folds']} folds" if folded["folds"] > 1 else f"{folded['texts']:,} texts held out once"

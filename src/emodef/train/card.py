@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emodef.corpora import Corpus
@@ -60,6 +61,11 @@ def model_card(
         f"- {facts['steps']['primary']:,} primary and {facts['steps']['auxiliary']:,} auxiliary steps of {settings.batch_size} examples,"
         f" {facts['seconds'] / 60:.0f} minutes; epoch {facts['kept_epoch']} of {settings.epochs} kept ({settings.keep})."
         f"{_budget(settings)}",
+        *(
+            []
+            if settings.start is None
+            else [f"- Began with the trained model `{Path(settings.start).name}`."]
+        ),
         f"- {facts['truncated_texts']:,} training texts were cut at {settings.max_length} tokens.",
         f"- Hardware: {', '.join(f'{k} {v}' for k, v in about['hardware'].items())}.",
         "",
@@ -72,6 +78,7 @@ def model_card(
         lines.append(f"| {report.split} | {report.policy} | {macro} | {micro} |")
     lines += [
         "",
+        *_cross_validated(facts),
         "Brackets are bootstrap 95% intervals over texts. One seed: another seed moves these figures too.",
         "",
         "## Labels",
@@ -87,6 +94,19 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _cross_validated(facts: Mapping[str, Any]) -> list[str]:
+    """What is to be said where there was no dev split."""
+    found = facts.get("cross_validation")
+    if found is None:
+        return []
+    how = f"in {found['folds']} folds" if found["folds"] > 1 else f"on {found['texts']:,} texts held out once"
+    return [
+        f"There was no dev split: the epoch to stop after and the thresholds were chosen by cross-validation {how}, with macro-F1 "
+        f"{100 * found['macro_f1']:.1f} on the texts held out, which flatters a little.",
+        "",
+    ]
 
 
 def _budget(settings: TrainSettings) -> str:

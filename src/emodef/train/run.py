@@ -189,6 +189,8 @@ def finish_run(
     trained.model.metrics = {name: found.to_dict()["levels"][0]["summary"] for name, found in reports.items()}
     facts = training_facts(trained)
     facts |= {"corpus": about["data"], "peak_memory_mib": peak_memory(PartialState().device)}
+    if folded is not None:
+        facts["cross_validation"] = folded.to_dict()
     trained.model.save(folder / "model", model_card(trained.model, facts, reports, corpus, about))
     if not weights:
         for path in (folder / "model").iterdir():
@@ -196,8 +198,6 @@ def finish_run(
                 path.unlink()
     measured = {name: found.to_dict() for name, found in reports.items()}
     content = {"training": facts, "epochs": trained.epochs, "reports": measured}
-    if folded is not None:
-        content["cross_validation"] = folded.to_dict()
     write_text(folder / "metrics.json", as_json(content))
     remove_folds(folder)
     _remove_states(folder)
