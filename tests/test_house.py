@@ -17,7 +17,7 @@ SOURCE = ROOT / "src" / "emodef"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MAX_LINES = 400
 # what belongs to an extra: nothing outside the extra's own modules may import it just by being imported
-HEAVY = "torch transformers accelerate safetensors sklearn scipy matplotlib pydantic polars fastapi starlette uvicorn ray"
+HEAVY = "torch transformers accelerate safetensors sklearn scipy matplotlib pydantic polars fastapi starlette uvicorn prometheus_client ray"
 EXTRAS_OWN = ("emodef.train", "emodef.server", "emodef.cluster")
 
 
