@@ -20,11 +20,14 @@ def blocks(kind: str) -> list[str]:
 def test_the_readme_s_first_lines_run(capsys: pytest.CaptureFixture[str]) -> None:
     """With the shipped model, and they print what the README says."""
     names: dict[str, object] = {}
-    exec(blocks("python")[0], names)
+    predicting, own_labels, _ = blocks("python")
+    exec(predicting, names)
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("(Label(name='surprise', score=0.94")
     assert second.startswith("(Label(name='neutral'")
     assert names["probabilities"].shape == (1, 28)  # type: ignore[attr-defined]
+    exec(own_labels, names)
+    assert float(capsys.readouterr().out.strip().strip("[]")) > 0.3
 
 
 def test_the_readme_s_answers_are_the_model_s() -> None:
@@ -44,7 +47,7 @@ def test_the_readme_s_training_runs(
     tiny_bert_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its very lines, with a tiny encoder and one epoch in place of the demo's minutes."""
-    code = blocks("python")[1]
+    code = blocks("python")[2]
     tiny = f'load_recipe("demo", {{"backbone": {str(tiny_bert_dir)!r}, "epochs": 1, "setup": "none"}})'
     changes = {
         'load_recipe("demo")': tiny,
