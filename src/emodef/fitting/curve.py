@@ -29,7 +29,7 @@ from emodef.definitions import Definitions, read_labels
 from emodef.errors import SettingsError, require
 from emodef.fitting.fitted import starting_head
 from emodef.fitting.regression import Linear, probabilities
-from emodef.fitting.selection import BIAS_STRENGTH, FEW, REPEATS, STRENGTHS, select
+from emodef.fitting.selection import BIAS_STRENGTH, FEW, LOOSE_BIAS, REPEATS, STRENGTHS, select
 from emodef.metrics import averages, count, decide
 from emodef.predictor.core import Predictor
 from emodef.predictor.head import hash_of, unit
@@ -73,7 +73,7 @@ class CurveSettings:
             "smallest": self.smallest,
             "max_eval": self.max_eval,
             "strengths": ["inf" if np.isinf(each) else each for each in STRENGTHS],
-            "bias_strength": BIAS_STRENGTH,
+            "bias_strength": [BIAS_STRENGTH, LOOSE_BIAS],
             "repeats": [REPEATS, FEW],
         }
 

@@ -18,7 +18,7 @@ from emodef.errors import DataError, SettingsError
 from emodef.fitting.card import fitted_card
 from emodef.fitting.folds import text_groups
 from emodef.fitting.regression import Linear
-from emodef.fitting.selection import BIAS_STRENGTH, STRENGTHS, Chosen, Dev, macro_f1, select
+from emodef.fitting.selection import BIAS_STRENGTH, LOOSE_BIAS, STRENGTHS, Chosen, Dev, macro_f1, select
 from emodef.labels import LabelSet
 from emodef.metrics import coarsen_probabilities, decide
 from emodef.predictor.core import SHIPPED, Predictor
@@ -150,7 +150,7 @@ def fit(
         "fitted_on": {"source": source, "texts": len(texts), "distinct": int(text_groups(texts).max()) + 1},
         "support": {name: int(n) for name, n in zip(label_set.names, truth.sum(axis=0), strict=True)},
         "strength": None if np.isinf(chosen.strength) else chosen.strength,
-        "bias_strength": BIAS_STRENGTH,
+        "bias_strength": LOOSE_BIAS if base.info.match is None else BIAS_STRENGTH,
         "judged": chosen.judged,
         "macro_f1": {
             "definitions": None if base.info.match is None else macro_f1(y.astype(bool), alone),

@@ -20,9 +20,9 @@ from emodef.metrics import Bools, averages, count, decide
 from emodef.thresholds import PRIOR, tune_thresholds
 
 STRENGTHS = (np.inf, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
-BIAS_STRENGTH = (
-    0.25  # a bias moves freely within two or so: how frequent a label is differs most between corpora
-)
+# Of the prior on biases: free within a half or so. Looser, chance frequencies of the labels in few texts cost macro-F1 (docs/few_shot.md).
+BIAS_STRENGTH = 4.0
+LOOSE_BIAS = 0.25  # around a start that says nothing of the labels, their frequency included
 DEFAULT_STRENGTH = 3.0  # where there is nothing to choose by
 PRIOR_ALL = 20.0  # labels given that outweigh the thresholds used without any
 ROUGH = 1e-4  # largest entry of a gradient where a fit only serves to compare strengths
@@ -112,7 +112,7 @@ def select(
     exclusive: bool,
     dev: Dev | None = None,
     strengths: Sequence[float] = STRENGTHS,
-    bias_strength: float = BIAS_STRENGTH,
+    bias_strength: float | None = None,
     keep_unseen: bool = True,
     seed: int = 0,
     progress: Tell | None = None,
@@ -120,7 +120,8 @@ def select(
     """Fit a head to unit vectors (n, H) with 0/1 labels (n, K), its prior's strength chosen among `strengths` (one: taken as it is).
 
     groups: (n,) equal for texts that are the same, which are held out together. keep_unseen: a label without a text stays as it starts;
-    for a start that says nothing of the labels it should not.
+    for a start that says nothing of the labels it should not. bias_strength: of the prior on biases, by default `BIAS_STRENGTH`, or
+    `LOOSE_BIAS` for such a start.
     """
     texts = Texts.of(vectors, truth, start, exclusive=exclusive)
     wanted = sorted(strengths, reverse=True)
@@ -134,13 +135,14 @@ def select(
     parts = [part for deal in deals for part in deal]
     total = len(parts) * len(wanted) + 1
     told = progress or (lambda done, total: None)
+    hold = bias_strength if bias_strength is not None else BIAS_STRENGTH if keep_unseen else LOOSE_BIAS
     fixed = None if keep_unseen else np.zeros(held.shape[1], dtype=bool)
     logits: list[list[Floats]] = []  # of each part, by strength
     for number, part in enumerate(parts):
         logits.append([])
         added: Floats | None = None
         for at, strength in enumerate(wanted):
-            added = part.inside.added(strength, bias_strength, begin=added, fixed=fixed, close=ROUGH)
+            added = part.inside.added(strength, hold, begin=added, fixed=fixed, close=ROUGH)
             logits[-1].append(part.outside.logits(added))
             told(number * len(wanted) + at + 1, total)
     surprises: dict[float, float] = {}
@@ -165,7 +167,7 @@ def select(
         )
         for deal in deals
     )
-    head = texts.head(texts.added(best, bias_strength, fixed=fixed))
+    head = texts.head(texts.added(best, hold, fixed=fixed))
     told(total, total)
     judged = "dev" if dev is not None else "cross-validation" if deals else ""
     return Chosen(head, best, exclusive, judged, surprises, made, held)
