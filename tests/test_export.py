@@ -150,6 +150,7 @@ def test_what_is_written(exported: tuple[TrainedModel, Path]) -> None:
         "pad_segment": encoder.pad_segment,
         "longest": 128,
         "window": 128,
+        "emoji": "keep",
     }
     assert info.match is not None
     assert info.match.scale == pytest.approx(float(made.model.match.log_scale.detach().exp()))  # type: ignore[union-attr]
