@@ -112,10 +112,11 @@ class Loading:
 def listen(settings: ServerSettings) -> socket.socket:
     """The server's socket. Raises SettingsError where the address cannot be had."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        made = socket.socket(family, kind)
+        # With its protocol named: asyncio sends without delay (TCP_NODELAY) only then, and answers go out in two pieces.
+        made = socket.socket(family, kind, protocol)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
     except OSError as error:
