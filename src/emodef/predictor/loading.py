@@ -54,5 +54,6 @@ def _read_tokenizer(path: Path, info: ModelInfo) -> Encoder:
         pad_id=encoding.pad_id,
         left=encoding.left,
         pad_segment=encoding.pad_segment,
+        emoji=encoding.emoji == "words",
         copy=False,
     )
