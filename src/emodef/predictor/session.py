@@ -18,7 +18,7 @@ from emodef.predictor.model_file import AGAIN
 
 PROBABILITIES, EMBEDDING, DEFINITION = "probabilities", "embedding", "definition"
 CPU = "CPUExecutionProvider"
-LONE_TOKENS = 24  # up to which a lone text is computed by one thread: sharing so little gains next to nothing
+LONE_TOKENS = 64  # up to which a lone text is computed by one thread: sharing so little gains next to nothing
 _INPUTS = {"input_ids": "input_ids", "attention_mask": "attention_mask", "token_type_ids": "segments"}
 _TYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _left_behind: list[
@@ -77,6 +77,8 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        # Threads that wait for work by spinning take the core that a server, or the rest of the machine, needs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # The graph is fused as it should be; further levels may put SkipLayerNormalization back (train/quantization.py).
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.enable_mem_pattern = False  # remembers every shape it meets, and there are thousands
