@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -97,7 +95,7 @@ def export(
     )
     trained, corpus = load_source(run, data=data, choice=choice)
     options.report_problems(corpus.values(), quiet)
-    with _progress(quiet) as progress:
+    with options.stages(quiet) as progress:
         made = export(trained, corpus, out, precision=precision.value, name=name, progress=progress)
     _print(made, json)
 
@@ -123,23 +121,6 @@ def pack(
     made = pack(model_folder(run), out)
     size = sum(path.stat().st_size for path in made.iterdir())
     typer.echo(f"saved in {made} ({size / 1e6:.1f} MB)")
-
-
-@contextmanager
-def _progress(hidden: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error for each stage of the export, by its name."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=options.notes(), transient=True, disable=hidden) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done)
-
-        yield tell
 
 
 def _print(made: Exported, json: bool) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -125,7 +124,7 @@ def fit(
     elif meant.names != train.label_set.names:
         raise SettingsError(f"{data} brings its own labels; leave --labels out, or give a file of your own")
     predictor = Predictor.load(model, threads=threads)
-    with _progress(quiet) as tell:
+    with options.stages(quiet) as tell:
         fitted = fit_head(
             predictor,
             train.texts,
@@ -205,20 +204,3 @@ def _print(fitted: FittedHead, folder: Path, tested: Mapping[str, Any], json: bo
 
 def _of(judged: str) -> str:
     return "dev" if judged == "dev" else "on the same texts"
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error, for each of what is told in turn."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=options.notes(), transient=True, disable=quiet) as bar:
-        tasks: dict[str, Any] = {}
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
-
-        yield tell

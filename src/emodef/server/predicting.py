@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from emodef.server import schemas
 from emodef.server.answers import check_sizes, told
+from emodef.server.batching import How
 from emodef.server.bodies import body_of, read, responses
 from emodef.server.faults import Fault
 from emodef.server.waiting import answered, as_json, facts_of, state_of
@@ -39,22 +40,14 @@ async def predict(request: Request) -> Response:
     """The emotions of texts."""
     state = state_of(request)
     asked = await read(request, schemas.PredictRequest)
-    limits = state.settings.limits
-    check_sizes(asked.texts, limits.texts, limits.text_characters)
-    note(request, asked.texts)
+    admit(request, asked.texts)
     how = state.answers.asked(
         threshold=asked.threshold,
         at_least_one=asked.at_least_one,
         level=asked.level,
         calibrated=asked.calibrated,
     )
-    found = await answered(request, state.batcher.submit(asked.texts, how))
-    return as_json(
-        {
-            "model": state.answers.model,
-            "predictions": [told(one, asked.top_k, asked.all_scores) for one in found],
-        }
-    )
+    return await predicted(request, asked, how)
 
 
 @router.post(
@@ -66,18 +59,10 @@ async def score(request: Request) -> Response:
     """Texts against labels of your own, each told by a definition."""
     state = state_of(request)
     asked = await read(request, schemas.ScoreRequest)
-    limits = state.settings.limits
-    check_sizes(asked.texts, limits.texts, limits.text_characters)
-    note(request, asked.texts)
+    admit(request, asked.texts)
     predictor = await answered(request, own(state, asked.labels, asked.known))
     how = state.answers.asked(threshold=asked.threshold, at_least_one=asked.at_least_one, predictor=predictor)
-    found = await answered(request, state.batcher.submit(asked.texts, how))
-    return as_json(
-        {
-            "model": state.answers.model,
-            "predictions": [told(one, asked.top_k, asked.all_scores) for one in found],
-        }
-    )
+    return await predicted(request, asked, how)
 
 
 @router.post(
@@ -97,6 +82,23 @@ async def explain(request: Request) -> Response:
         lambda: state.answers.explain(asked.text, asked.labels, asked.level, asked.threshold, predictor)
     )
     return as_json(await answered(request, work))
+
+
+def admit(request: Request, texts: Sequence[str]) -> None:
+    """Raise Fault for texts past a limit; note them for the log."""
+    limits = state_of(request).settings.limits
+    check_sizes(texts, limits.texts, limits.text_characters)
+    note(request, texts)
+
+
+async def predicted(
+    request: Request, asked: schemas.PredictRequest | schemas.ScoreRequest, how: How
+) -> Response:
+    """The answer to a request's texts, by way of the queue."""
+    state = state_of(request)
+    found = await answered(request, state.batcher.submit(asked.texts, how))
+    predictions = [told(one, asked.top_k, asked.all_scores) for one in found]
+    return as_json({"model": state.answers.model, "predictions": predictions})
 
 
 def note(request: Request, texts: Sequence[str]) -> None:
