@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import multiprocessing
-import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from emodef.definitions import Definitions, read_labels
 from emodef.errors import DataError, LabelSetError, SettingsError
 from emodef.predictor import Predictor
 from emodef.predictor.cache import Remembered
-from emodef.predictor.head import HeadInfo, LabelHead, hash_of
+from emodef.predictor.head import HeadInfo, LabelHead
 from emodef.predictor.model_file import MatchInfo
 from tiny_light import LABELS, build_tiny_light
 
@@ -347,58 +345,6 @@ def test_a_forked_process_goes_on(predictor: Predictor) -> None:
 
 
 # ---- heads that were fitted
-
-
-def test_a_folder_of_a_fitted_head(light: Path, tmp_path: Path, predictor: Predictor) -> None:
-    definitions = read_labels(OWN)
-    head = LabelHead(
-        np.random.default_rng(0).normal(size=(3, 13)).astype(np.float32), np.zeros(3, np.float32)
-    )
-    info = HeadInfo(
-        definitions.label_set,
-        hash_of(light / "model.onnx"),
-        base="model.onnx",
-        thresholds={"fixed": 0.3, "tuned": {"labels": [0.1, 0.2, 0.3]}},
-        about={"name": "mine"},
-    )
-    folder = tmp_path / "fitted"
-    shutil.copytree(light, folder)
-    head.write(folder, info)
-    fitted = Predictor.load(folder, threads=1)
-    np.testing.assert_allclose(
-        fitted.predict_proba(TEXTS[:4]), head.probabilities(predictor.embed(TEXTS[:4])), atol=1e-6
-    )
-    np.testing.assert_array_equal(
-        fitted.predict_proba(TEXTS), predictor.with_head(head, info).predict_proba(TEXTS)
-    )
-    assert fitted.info.thresholds["tuned"] == {"labels": [0.1, 0.2, 0.3]}
-    assert fitted.info.about["name"] == "mine"
-    assert fitted.head is not None
-    more = fitted.with_labels({"dread": "scared of it"}, known=True)
-    np.testing.assert_array_equal(more.predict_proba(TEXTS)[:, 1:], fitted.predict_proba(TEXTS))
-    head.write(folder, dataclasses.replace(info, base_hash="ab" * 32))
-    with pytest.raises(DataError, match="was fitted on another model than"):
-        Predictor.load(folder)
-    with pytest.raises(DataError, match="a head for embeddings of 7 numbers, and this model's have 13"):
-        predictor.with_head(LabelHead(np.zeros((3, 7), np.float32), np.zeros(3, np.float32)), info)
-
-
-def test_a_folder_that_stands_on_the_shipped_model(
-    light: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from emodef.predictor import core
-
-    head = LabelHead(np.ones((1, 13), np.float32), np.zeros(1, np.float32))
-    labels = read_labels({"glee": "so happy"}).label_set
-    head.write(tmp_path, HeadInfo(labels, hash_of(light / "model.onnx"), about={"emodef": "0.0.9"}))
-    monkeypatch.setattr(core, "SHIPPED", light)
-    assert Predictor.load(tmp_path).predict_proba(["so happy"]).shape == (1, 1)
-    monkeypatch.undo()
-    with pytest.raises(DataError, match=r"than the model that emodef brings is now; install .*0\.0\.9"):
-        Predictor.load(tmp_path)
-
-
-# ---- models that cannot
 
 
 def test_a_model_that_never_read_definitions(tmp_path: Path) -> None:
