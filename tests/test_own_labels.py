@@ -16,6 +16,7 @@ from emodef.predictor import Predictor
 from emodef.predictor.cache import Remembered
 from emodef.predictor.head import HeadInfo, LabelHead
 from emodef.predictor.model_file import MatchInfo
+from emodef.predictor.own import ordinary
 from tiny_light import LABELS, build_tiny_light
 
 OWN = {
@@ -39,14 +40,22 @@ def predictor(light: Path) -> Predictor:
     return Predictor.load(light, threads=2)
 
 
-def by_hand(predictor: Predictor, texts: list[str], written: list[list[str]]) -> np.ndarray:
-    """Probabilities as the method says: cosine with the mean of unit vectors, times the scale, plus the mean bias."""
+def by_hand(
+    predictor: Predictor, texts: list[str], written: list[list[str]], background: list[str] | None = None
+) -> np.ndarray:
+    """Probabilities as the method says: cosine with the mean of unit vectors, times the scale, plus the mean bias, less half of
+    how much nearer to ordinary texts the label is than the trained labels are."""
 
     def unit(vectors: np.ndarray) -> np.ndarray:
         return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
     labels = unit(np.stack([unit(predictor.embed(each).astype(np.float64)).mean(0) for each in written]))
-    return 1 / (1 + np.exp(-(6.0 * unit(predictor.embed(texts)) @ labels.T + np.mean(BIAS))))
+    known = unit(
+        predictor.embed([f"{n}: {d}" for n, d in zip(LABELS.names, LABELS.definitions, strict=True)])
+    )
+    middle = unit(predictor.embed(background or ordinary())).mean(0)
+    bias = np.mean(BIAS) - 0.5 * 6.0 * (labels @ middle - np.mean(known @ middle))
+    return 1 / (1 + np.exp(-(6.0 * unit(predictor.embed(texts)) @ labels.T + bias)))
 
 
 # ---- what they score
@@ -77,7 +86,8 @@ def test_examples_are_averaged_and_their_likeness_to_any_text_taken_out(predicto
     short = {"glee": "so happy", "rage": "furious hate"}
     labels = {"glee": {"definition": "so happy", "examples": ["lovely!"]}, "rage": "furious hate"}
     plain, own = (predictor.with_labels(each, background=background) for each in (short, labels))
-    expected = by_hand(predictor, TEXTS[:3], [["glee: so happy", "glee: lovely!"], ["rage: furious hate"]])
+    written = [["glee: so happy", "glee: lovely!"], ["rage: furious hate"]]
+    expected = by_hand(predictor, TEXTS[:3], written, background)
     odds = [np.log(p / (1 - p)) for p in (own.predict_proba(TEXTS[:3]), expected)]
     shift = odds[0] - odds[1]
     np.testing.assert_allclose(shift[:, 1], 0, atol=1e-4)
@@ -191,10 +201,11 @@ def test_own_over_own(predictor: Predictor) -> None:
 
 
 def test_head_says_all_labels(predictor: Predictor) -> None:
-    every = predictor.with_labels(OWN, known=["anger"])
+    every = predictor.with_labels(OWN, known=["anger"], policy="mean")
     head = every.head
     assert head is not None
-    expected = predictor.score(TEXTS[:4], {**OWN, "anger": LABELS.definitions[1]})
+    written = {**OWN, "anger": LABELS.definitions[1]}
+    expected = predictor.with_labels(written, policy="mean").predict_proba(TEXTS[:4])
     found = head.probabilities(predictor.embed(TEXTS[:4]))
     np.testing.assert_allclose(found[:, :3], expected[:, :3], atol=1e-6)
     # the known label's own bias in place of the mean one
@@ -281,14 +292,15 @@ def counted(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_definitions_are_encoded_once(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = counted(predictor, monkeypatch)
     first = predictor.score(["so"], OWN)
-    assert sum(rows) == 4
+    begun = sum(rows)
+    assert begun >= 4 + len(LABELS) + len(ordinary())  # what its biases are measured by, longer ones in windows
     for _ in range(3):
         np.testing.assert_array_equal(predictor.score(["so"], dict(OWN)), first)
-    assert sum(rows) == 7
+    assert sum(rows) == begun + 3
     predictor.score(["so"], {**OWN, "dread": "scared"})
-    assert sum(rows) == 9  # the text and one definition
+    assert sum(rows) == begun + 5  # the text and one definition
     predictor.score(["so"], OWN, known=True)
-    assert sum(rows) == 10
+    assert sum(rows) == begun + 6
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -65,6 +65,17 @@ def test_background_gives_labels_what_known_ones_have_there() -> None:
     assert np.isfinite(extreme).all()
 
 
+def test_centred_takes_half_of_what_a_label_has_on_ordinary_texts_above_trained_ones() -> None:
+    given = labels(5)
+    near = unit(given + 4 * TEXTS.mean(axis=0))
+    bias, plain = POLICIES["centred"](near, TRAINED).bias, POLICIES["mean"](near, TRAINED).bias
+    over = 9 * (TEXTS @ near.T).mean(axis=0) - 9 * float((TEXTS @ KNOWN.T).mean())
+    assert (over > 0).all()
+    np.testing.assert_allclose(plain - bias, over / 2, rtol=1e-4)
+    without = dataclasses.replace(TRAINED, background=None)
+    np.testing.assert_array_equal(POLICIES["centred"](near, without).bias, plain)
+
+
 def test_examples_do_not_raise_a_label_everywhere() -> None:
     without = labels(5)
     vectors = unit(without + TEXTS[:5])

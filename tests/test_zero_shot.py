@@ -56,15 +56,20 @@ def test_matching_by_hand(source: LightSource, tiny_light: Path) -> None:
     assert predictor.info.match is not None
     task = Task(TEXTS, MOODS, background=TEXTS[:3])
     found = scores_of(source, task, "matching")
-    assert set(found) == {"mean", "neighbours", "background", "moments"}
+    assert set(found) == {"mean", "neighbours", "centred", "background", "moments"}
     definitions = [f"{n}: {d}" for n, d in zip(MOODS.names, MOODS.definitions, strict=True)]
     cosine = unit(predictor.embed(TEXTS)) @ unit(predictor.embed(definitions)).T
     bias = np.mean(predictor.info.match.bias)
     np.testing.assert_allclose(
         found["mean"].logits, predictor.info.match.scale * cosine + bias, rtol=1e-4, atol=1e-5
     )
+    usual = predictor.with_labels(MOODS).head
+    assert usual is not None
+    np.testing.assert_allclose(
+        found["centred"].logits, usual.logits(predictor.embed(TEXTS)), rtol=1e-4, atol=1e-4
+    )
     several = replace(task, labels=replace(MOODS, exclusive=False), background=())
-    assert set(scores_of(source, several, "matching")) == {"mean", "mean_tuned", "neighbours"}
+    assert set(scores_of(source, several, "matching")) == {"mean", "mean_tuned", "neighbours", "centred"}
     assert scores_of(source, several, "matching")["mean"].thresholds.tolist() == [0.3] * 3
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib import resources
 
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from emodef.labels import LabelSet
 from emodef.predictor.head import Floats, products
-from emodef.predictor.unseen import POLICIES, Policy, Trained, biases_for
+from emodef.predictor.own import ordinary
+from emodef.predictor.unseen import POLICIES, Policy, Trained, biases_for, centred
 from emodef.zeroshot.background import Background
 from emodef.zeroshot.sources import Source
 
@@ -104,9 +105,10 @@ class Scorer:
             policies.pop("background")
         else:
             policies["moments"] = Background.of(trained.background).policy
+        usual = replace(trained, background=self.source.embed(ordinary()))  # as `Predictor.with_labels` has it
         cosine = products(self.texts, vectors)
         for name, policy in policies.items():
-            bias, thresholds = policy(vectors, trained)
+            bias, thresholds = policy(vectors, usual if policy is centred else trained)
             yield Scores("matching", name, match.scale * cosine + bias, thresholds)
 
     def trained(self) -> Trained:

@@ -21,6 +21,7 @@ POLICIES = {
     "mean": "mean of the trained biases, fixed threshold",
     "mean_tuned": "mean of the trained biases, mean tuned threshold",
     "neighbours": "those of the nearest trained labels",
+    "centred": "mean of the trained biases, less half of the nearness to ordinary sentences",
     "background": "from background texts",
     "moments": "from the background's mean and covariance",
     "plain": "none",
