@@ -293,7 +293,9 @@ def test_definitions_are_encoded_once(predictor: Predictor, monkeypatch: pytest.
     rows = counted(predictor, monkeypatch)
     first = predictor.score(["so"], OWN)
     begun = sum(rows)
-    assert begun >= 4 + len(LABELS) + len(ordinary())  # what its biases are measured by, longer ones in windows
+    assert begun >= 4 + len(LABELS) + len(
+        ordinary()
+    )  # what its biases are measured by, longer ones in windows
     for _ in range(3):
         np.testing.assert_array_equal(predictor.score(["so"], dict(OWN)), first)
     assert sum(rows) == begun + 3

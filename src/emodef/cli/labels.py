@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emodef.atomic import write_bytes
 from emodef.cli import options
+from emodef.cli.wordings import compare, labelled
 from emodef.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from emodef.checking import Check
-    from emodef.corpora import Corpus
-    from emodef.labels import LabelSet
     from emodef.predictor import Predictor
     from emodef.similarity import Pair
 
@@ -25,6 +24,7 @@ MAP_PAIRS = 5  # most and least similar ones that `map` prints
 app = typer.Typer(
     no_args_is_help=True, help="Label sets: what each label means, in the order models know them."
 )
+app.command()(compare)
 LabelSetName = Annotated[
     str, typer.Argument(metavar="NAME|FILE", help="A shipped label set, or a TOML file.")
 ]
@@ -168,7 +168,7 @@ def check(
             f"{file}: the definitions only repeat the names; write a line on what each label means"
         )
     columns = options.columns(text_column, label_column, label_columns, None, None, delimiter)
-    corpus = None if data is None else _labelled(data, labels, columns, on_error)
+    corpus = None if data is None else labelled(data, labels, columns, on_error)
     found = checked(definitions, _matching(model, threads, data is not None), corpus)
     if json:
         about = {"name": labels.name, "labels": len(labels), "exclusive": labels.exclusive}
@@ -180,17 +180,6 @@ def check(
         _show_check(found)
     if strict and found.findings:
         raise typer.Exit(DataError.exit_code)
-
-
-def _labelled(data: str, labels: LabelSet, columns: dict[str, Any], on_error: options.OnError) -> Corpus:
-    """All labelled texts of a file or folder, whatever their split."""
-    from emodef.corpora import CORPORA, load_corpus
-    from emodef.corpora.splits import join_splits
-
-    given = columns if data in CORPORA else {**columns, "label_set": labels}
-    splits = load_corpus(data, on_error=on_error.value, **given)
-    options.report_problems(splits.values())
-    return join_splits(splits)
 
 
 def _matching(model: Path | None, threads: int | None, needed: bool) -> Predictor | None:

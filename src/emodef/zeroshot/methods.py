@@ -105,7 +105,9 @@ class Scorer:
             policies.pop("background")
         else:
             policies["moments"] = Background.of(trained.background).policy
-        usual = replace(trained, background=self.source.embed(ordinary()))  # as `Predictor.with_labels` has it
+        usual = replace(
+            trained, background=self.source.embed(ordinary())
+        )  # as `Predictor.with_labels` has it
         cosine = products(self.texts, vectors)
         for name, policy in policies.items():
             bias, thresholds = policy(vectors, usual if policy is centred else trained)
