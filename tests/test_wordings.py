@@ -87,4 +87,7 @@ def test_the_command(tmp_path: Path, tiny_light: Path) -> None:
     wrong = emodef_command(*given, "--policy", "best", code=2)
     assert "policy 'best'" in wrong.stderr
     twice = emodef_command("labels", "compare", given[2], given[2], *given[4:], code=2)
-    assert "named twice" in twice.stderr
+    assert "two are called 'good'" in twice.stderr
+    named = emodef_command("labels", "compare", given[2], f"again={given[2]}", *given[4:], "--json")
+    first, second = json.loads(named.stdout)
+    assert second == first | {"name": "again"}

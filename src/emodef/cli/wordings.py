@@ -13,13 +13,16 @@ from emodef.errors import SettingsError
 
 if TYPE_CHECKING:
     from emodef.corpora import Corpus
+    from emodef.definitions import Definitions
     from emodef.labels import LabelSet
 
 EVERY = "all"  # policies
 
 
 def compare(
-    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Label files, or shipped label sets.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="[NAME=]FILE…", help="Label files, or shipped label sets.")
+    ],
     data: Annotated[
         str,
         typer.Option(
@@ -66,9 +69,13 @@ def compare(
     from emodef.reporting import print_table, render
     from emodef.wordings import compare_wordings, wordings_table
 
-    wordings = {_name(file, files): read_labels(file) for file in files}
-    if len(wordings) < len(files):
-        raise SettingsError("a file is named twice; name each once")
+    wordings: dict[str, Definitions] = {}
+    for given in files:
+        name, sign, path = given.partition("=")
+        name = name if sign else Path(given).stem
+        if name in wordings:
+            raise SettingsError(f"two are called {name!r}; give one another name: NAME={path or given}")
+        wordings[name] = read_labels(path if sign else given)
     policies = policy or [DEFAULT]
     for each in policies:
         if each != EVERY:
@@ -108,9 +115,3 @@ def labelled(
     splits = load_corpus(data, on_error=on_error.value, **given)
     options.report_problems(splits.values())
     return join_splits(splits) if split is None else choose_split(splits, data, split)
-
-
-def _name(file: str, files: list[str]) -> str:
-    """The file's name, or all of what was given where another has that name too."""
-    stem = Path(file).stem
-    return stem if sum(Path(other).stem == stem for other in files) == 1 else file
