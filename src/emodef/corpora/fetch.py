@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from emodef import atomic
+from emodef import atomic, locks
 from emodef.corpora.archive import read_archive
 from emodef.corpora.core import data_root
 from emodef.corpora.download import FetchError, Progress, RefusedError, UnreachableError, discard, download
@@ -237,17 +236,10 @@ def _alone(folder: Path, note: Callable[[str], None] | None) -> Iterator[None]:
     except OSError as error:
         raise _unwritable(folder, error) from None
     with lock:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if note:
-                    note(f"another fetch of {folder.name} is under way; waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError:
-                pass
+        if not locks.hold(lock):
+            if note:
+                note(f"another fetch of {folder.name} is under way; waiting for it")
+            locks.hold(lock, wait=True)
         yield
 
 

@@ -9,7 +9,6 @@ import gzip
 import hashlib
 import os
 import shutil
-import sys
 import tarfile
 import tempfile
 import zlib
@@ -17,12 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from emodef import locks
 from emodef.atomic import open_atomic
 from emodef.errors import DataError, SettingsError
 from emodef.runs import DESCRIBES
-
-if sys.platform != "win32":
-    import fcntl
 
 ENDINGS = (".tar.gz", ".tgz")
 _NEVER = {".lock", "output.txt", "best.safetensors"}
@@ -184,9 +181,7 @@ def _is_in_use(folder: Path) -> bool:
     """Whether a process trains in it: the lock that it leaves when it is killed is held by nobody."""
     try:
         with (folder / ".lock").open("rb") as handle:
-            if sys.platform != "win32":
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return False
+            return not locks.hold(handle)
     except FileNotFoundError:
         return False
     except OSError:

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from emodef import locks
 from emodef.atomic import open_atomic, write_bytes, write_text
 from emodef.errors import DataError, SettingsError
 from emodef.files.predictions import Finished
@@ -60,7 +61,7 @@ class PartsFolder:
                 handle = open(lock, "a+", encoding="utf-8")  # noqa: SIM115
             except FileNotFoundError:  # another process, done, has just removed the folder
                 continue
-            if not _exclusive(handle):
+            if not locks.hold(handle):
                 handle.seek(0)
                 owner = handle.read().strip()
                 handle.close()
@@ -68,7 +69,7 @@ class PartsFolder:
                     f"{self.out} is being written by another 'emodef predict' (process {owner or 'unknown'}); wait for "
                     "it, or name another --out"
                 )
-            if lock.exists() and os.path.samestat(os.stat(lock), os.fstat(handle.fileno())):
+            if locks.is_still(handle, lock):
                 handle.truncate(0)
                 handle.write(str(os.getpid()))
                 handle.flush()
@@ -222,16 +223,3 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any], path: str = 
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) < 80 else text[:77] + "..."
-
-
-def _exclusive(handle: IO[str]) -> bool:
-    """Lock a file for this process; False if another one has it. Where there is no fcntl, nothing is locked."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -29,6 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from emodef import locks
 from emodef.atomic import write_text
 from emodef.errors import SettingsError
 from emodef.server.faults import Fault
@@ -132,7 +133,7 @@ class Kept:
             yield False
             return
         with handle:
-            yield lock(handle) and _still(self.path / _LOCK, handle)
+            yield locks.hold(handle) and locks.is_still(handle, self.path / _LOCK)
 
     def to_dict(self) -> dict[str, Any]:
         """As a client is told it."""
@@ -270,7 +271,7 @@ class Store:
     def slot(self, number: int) -> IO[bytes] | None:
         """Hold one of the places of processes that predict, as long as the file is open; None where it is taken."""
         handle = open(self.path / "slots" / str(number), "a+b")  # noqa: SIM115
-        if lock(handle):
+        if locks.hold(handle):
             return handle
         handle.close()
         return None
@@ -287,19 +288,6 @@ class Store:
 _NOBODYS = Order("", "", "", "", 0, 0.0)
 
 
-def lock(handle: IO[bytes]) -> bool:
-    """Lock a file for this process; False if another one has it. Where there is no fcntl, nothing is locked."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def alive(process: int) -> bool:
     """Whether there is such a process."""
     try:
@@ -309,14 +297,6 @@ def alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _still(path: Path, handle: IO[bytes]) -> bool:
-    """Whether the file that was locked is the one that is there."""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(handle.fileno()))
-    except OSError:
-        return False
 
 
 def _read(path: Path) -> dict[str, Any] | None:

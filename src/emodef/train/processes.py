@@ -15,10 +15,8 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
 
+from emodef import locks
 from emodef.errors import EmodefError, SettingsError, TrainingError
-
-if sys.platform != "win32":
-    import fcntl
 
 _HURRY = (
     1.0  # seconds; launchers pass a terminal's Ctrl-C on, so a second signal within these is the same one
@@ -101,7 +99,7 @@ def caught_signals() -> Iterator[list[int]]:
 def locked(folder: Path) -> Iterator[None]:
     """Keep other runs out of `folder` (created if missing) while the block runs; SettingsError if one is in it already.
 
-    The lock is the operating system's: it goes with the process, however that ends. Windows has none here.
+    The lock goes with the process, however that ends (`emodef.locks`). Windows has none here.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,17 +123,12 @@ def locked(folder: Path) -> Iterator[None]:
 def _lock(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locks.hold(descriptor):
             holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
             os.close(descriptor)
             raise SettingsError(
                 f"{path.parent} is in use by {holder}; wait for it, stop it, or give another folder"
-            ) from None
-        except OSError:  # a file system without locks
+            )
+        if locks.is_still(descriptor, path):
             return descriptor
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        os.close(descriptor)  # its last holder removed it between our opening and our locking it
+        os.close(descriptor)
