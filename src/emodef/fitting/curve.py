@@ -33,6 +33,7 @@ from emodef.fitting.selection import BIAS_STRENGTH, FEW, LOOSE_BIAS, REPEATS, ST
 from emodef.metrics import averages, count, decide
 from emodef.predictor.core import Predictor
 from emodef.predictor.head import hash_of, unit
+from emodef.predictor.unseen import DEFAULT
 from emodef.transfers import Row, Rows, Size, Splits, TransferFolder, draw_splits
 
 ARMS = ("definitions", "zero", "probe")
@@ -75,6 +76,7 @@ class CurveSettings:
             "strengths": ["inf" if np.isinf(each) else each for each in STRENGTHS],
             "bias_strength": [BIAS_STRENGTH, LOOSE_BIAS],
             "repeats": [REPEATS, FEW],
+            "unseen": DEFAULT,  # how labels are scored without a text
         }
 
 
