@@ -225,12 +225,16 @@ def test_runs_of_other_texts_are_told_of_and_left_out(root: Path, tmp_path: Path
     other = {split: part.take(range(len(part) - 1)) for split, part in corpus.items()}
     write_run(tmp_path / "results" / "b", other, seed=2)
     write_run(tmp_path / "results" / "c", corpus, seed=3, corpus="examples/sample")
+    write_run(tmp_path / "results" / "d", corpus, seed=4, average=["0.5000 x", "0.5000 y"])
+    write_run(tmp_path / "results" / "e", corpus, seed=5, held_out=["joy"])
     for data in (root / "data", root / "nowhere"):
         told: list[str] = []
         found = Study(find_runs(tmp_path / "results"), data_dir=data, report=told.append)
         assert [run.name for run in found.runs] == ["a"]
         assert any("its texts are not those of goemotions" in message and "/b" in message for message in told)
         assert any("1 run of another corpus" in message for message in told)
+        assert any("/d: the mean of other runs" in message for message in told)
+        assert any("/e: trained without some labels" in message for message in told)
 
 
 def test_no_resamples_no_intervals(root: Path) -> None:

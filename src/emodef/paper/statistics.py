@@ -22,7 +22,7 @@ from emodef.errors import DataError
 from emodef.metrics import Bools, Floats, Measurement, Measures, decide
 from emodef.paper.known import KNOWN
 from emodef.paper.results import SPLITS, Run
-from emodef.paper.study import BASELINE, Block, Group, blocks, group_runs
+from emodef.paper.study import BASELINE, Block, Group, beyond, blocks, group_runs
 from emodef.thresholds import tune_thresholds
 
 RESAMPLES = 10_000
@@ -107,7 +107,11 @@ class Study:
         except DataError as error:
             self.lacking = f"the corpus {corpus} is not at hand"
             tell(f"no paired tests, and no figures that were not stored with the runs: {error}")
-        self.runs = self._same_texts([run for run in runs if run.settings["corpus"] == corpus], tell)
+        own = [run for run in runs if run.settings["corpus"] == corpus and not beyond(run.settings)]
+        self.runs = self._same_texts(own, tell)
+        for run in runs:
+            if why := beyond(run.settings):
+                tell(f"left out: {run.path}: {why}, which the paper has nothing like")
         if others := len([run for run in runs if run.settings["corpus"] != corpus]):
             tell(f"left out: {others} {'run' if others == 1 else 'runs'} of another corpus than {corpus}")
         self.groups = tuple(group_runs(self.runs, tell))

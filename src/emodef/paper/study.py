@@ -30,6 +30,12 @@ _ONLY_WITH = {
     "match_anchor": "match",
     "mlm_rate": "mlm",
 }
+_BEYOND = {
+    "average": "the mean of other runs",
+    "teacher": "learned from other runs",
+    "held_out": "trained without some labels",
+    "held_out_draw": "trained without some labels",
+}
 _AUXILIARY = ("p", "budget", "max_pair_length")  # mean something only where there are auxiliary steps
 
 
@@ -126,6 +132,11 @@ class Block:
 def row_title(backbone: str, setup: Setup) -> str:
     """A row's name as in the paper: "BERT", "BERT+CDP"."""
     return f"{backbone}+{setup.title}" if setup.title else backbone
+
+
+def beyond(settings: Mapping[str, Any]) -> str:
+    """Why a run belongs into none of the paper's tables, in words; empty where it does."""
+    return next((why for key, why in _BEYOND.items() if settings.get(key)), "")
 
 
 def effective(settings: Mapping[str, Any]) -> dict[str, Any]:
