@@ -178,6 +178,10 @@ def test_tables_of_all_studies_and_of_none(tmp_path: Path) -> None:
     broken = write_study(tmp_path / "transfer" / "b")
     path = broken.path / "predictions" / "cdp moods.npz"
     path.write_bytes(path.read_bytes()[:-40])
+    few = tmp_path / "few_shot"  # rows of another kind beside them are no part of it
+    few.mkdir()
+    (few / "rows.jsonl").write_text((broken.path / "rows.jsonl").read_text())
+    (few / "settings.json").write_text(json.dumps({"kind": "few_shot"}))
     told: list[str] = []
     parts = figure3(tmp_path, resamples=20, report=told.append)
     assert {slug.split("-")[0] for slug in parts} == {"a"}

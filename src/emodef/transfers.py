@@ -299,9 +299,10 @@ class TransferFolder:
             ) from None
 
 
-def find_studies(results: str | os.PathLike[str]) -> list[TransferFolder]:
-    """Every folder below `results` that holds transfer rows, by name."""
-    return [TransferFolder(path.parent) for path in sorted(Path(results).rglob(ROWS))]
+def find_studies(results: str | os.PathLike[str], kind: str = "transfer") -> list[TransferFolder]:
+    """Every folder below `results` that holds rows of this kind, "transfer" or "few_shot", by name."""
+    found = [TransferFolder(path.parent) for path in sorted(Path(results).rglob(ROWS))]
+    return [folder for folder in found if folder.settings.get("kind", "transfer") == kind]
 
 
 def _key(row: Row) -> str:

@@ -68,7 +68,7 @@ class Scores:
 
 def find_curve(results: str | os.PathLike[str]) -> TransferFolder:
     """The curve below a folder. Raises DataError where there is none, SettingsError where there are several."""
-    found = [folder for folder in find_studies(results) if folder.settings.get("kind") == "few_shot"]
+    found = find_studies(results, "few_shot")
     if not found:
         raise DataError("holds no few-shot curve; make one with: emodef few-shot run", results)
     if len(found) > 1:
