@@ -72,6 +72,12 @@ def test_centred_takes_half_of_what_a_label_has_on_ordinary_texts_above_trained_
     over = 9 * (TEXTS @ near.T).mean(axis=0) - 9 * float((TEXTS @ KNOWN.T).mean())
     assert (over > 0).all()
     np.testing.assert_allclose(plain - bias, over / 2, rtol=1e-4)
+    quarter = policy_of("centred:0.25")
+    np.testing.assert_allclose(plain - quarter(near, TRAINED).bias, over / 4, rtol=1e-4)
+    assert quarter.__name__ == "centred:0.25"
+    for wrong in ("centred:2", "centred:half", "centred:"):
+        with pytest.raises(SettingsError, match="a number from 0 to 1"):
+            policy_of(wrong)
     without = dataclasses.replace(TRAINED, background=None)
     np.testing.assert_array_equal(POLICIES["centred"](near, without).bias, plain)
 

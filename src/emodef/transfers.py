@@ -300,9 +300,19 @@ class TransferFolder:
 
 
 def find_studies(results: str | os.PathLike[str], kind: str = "transfer") -> list[TransferFolder]:
-    """Every folder below `results` that holds rows of this kind, "transfer" or "few_shot", by name."""
+    """Every folder below `results` that holds rows of this kind, "transfer" or "few_shot", by name.
+
+    One whose settings cannot be read is among those of transfer: who reads it says so.
+    """
     found = [TransferFolder(path.parent) for path in sorted(Path(results).rglob(ROWS))]
-    return [folder for folder in found if folder.settings.get("kind", "transfer") == kind]
+    return [folder for folder in found if _kind(folder) == kind]
+
+
+def _kind(folder: TransferFolder) -> str:
+    try:
+        return str(folder.settings.get("kind", "transfer"))
+    except DataError:
+        return "transfer"
 
 
 def _key(row: Row) -> str:

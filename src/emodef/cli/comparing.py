@@ -37,12 +37,10 @@ def compare(
 
     Example: emodef compare runs/none runs/cdp runs/match runs/match:emotion --out compared.md
     """
-    from emodef.atomic import write_text
     from emodef.comparison import Contender, compare_runs
-    from emodef.reporting import print_table, render
+    from emodef.reporting import print_table
 
     policies = ("tuned", "fixed") if policy is Policy.BOTH else (policy.value,)
-    words = introduction.read_text(encoding="utf-8").strip() if introduction else ""
     tables = compare_runs(
         [Contender.parse(run) for run in runs],
         split=split,
@@ -54,6 +52,4 @@ def compare(
         for table in tables:
             print_table(table)
         return
-    page = [f"# {heading}", words, *(render(table, "markdown").strip() for table in tables)]
-    write_text(out, "\n\n".join(part for part in page if part) + "\n")
-    typer.echo(f"wrote {out}")
+    options.write_page(out, heading, introduction, tables)

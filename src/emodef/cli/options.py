@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from emodef.corpora import Corpus
     from emodef.predictor import Predictor
+    from emodef.reporting import Table
 
 PLAIN_WIDTH = 160  # of tables where there is no terminal to fit them to
 SHOWN_PROBLEMS = 5
@@ -238,3 +239,14 @@ def report_problems(splits: Iterable[Corpus], quiet: bool = False) -> None:
         typer.echo(f"note: {problem}", err=True)
     if len(problems) > SHOWN_PROBLEMS:
         typer.echo(f"note: {len(problems):,} rows left out in all; 'emodef data show' counts them", err=True)
+
+
+def write_page(out: Path, heading: str, introduction: Path | None, tables: Iterable[Table]) -> None:
+    """Write tables as one Markdown page, under a title and the words of a file, and say so."""
+    from emodef.atomic import write_text
+    from emodef.reporting import render
+
+    words = introduction.read_text(encoding="utf-8").strip() if introduction else ""
+    page = [f"# {heading}", words, *(render(table, "markdown").strip() for table in tables)]
+    write_text(out, "\n\n".join(part for part in page if part) + "\n")
+    typer.echo(f"wrote {out}")

@@ -62,11 +62,10 @@ def compare(
       emodef labels compare short.toml long.toml --data labelled.csv
       emodef labels compare wordings/*.toml --data isear --policy all --out wordings.md
     """
-    from emodef.atomic import write_text
     from emodef.definitions import read_labels
     from emodef.predictor import Predictor
     from emodef.predictor.unseen import DEFAULT, POLICIES, policy_of
-    from emodef.reporting import print_table, render
+    from emodef.reporting import print_table
     from emodef.wordings import compare_wordings, wordings_table
 
     wordings: dict[str, Definitions] = {}
@@ -93,10 +92,7 @@ def compare(
     if out is None:
         print_table(table, options.output())
         return
-    words = introduction.read_text(encoding="utf-8").strip() if introduction else ""
-    page = [f"# {heading}", words, render(table, "markdown").strip()]
-    write_text(out, "\n\n".join(part for part in page if part) + "\n")
-    typer.echo(f"wrote {out}")
+    options.write_page(out, heading, introduction, [table])
 
 
 def labelled(

@@ -77,8 +77,7 @@ def zero_shot(
       emodef zero-shot shipped cdp=runs/cdp --untuned minilm --out zero_shot.md
       emodef zero-shot --held-out runs/draw1 --held-out runs/draw2 --untuned minilm --rows held_out.jsonl
     """
-    from emodef.atomic import write_text
-    from emodef.reporting import print_table, render
+    from emodef.reporting import print_table
     from emodef.zeroshot.measuring import UNSEEN, measure, own_labels
     from emodef.zeroshot.rows import RowFile
     from emodef.zeroshot.tables import zero_shot_tables
@@ -110,10 +109,7 @@ def zero_shot(
         for table in tables:
             print_table(table, options.output())
         return
-    words = introduction.read_text(encoding="utf-8").strip() if introduction else ""
-    page = [f"# {heading}", words, *(render(table, "markdown").strip() for table in tables)]
-    write_text(out, "\n\n".join(part for part in page if part) + "\n")
-    typer.echo(f"wrote {out}")
+    options.write_page(out, heading, introduction, tables)
 
 
 def _source(given: str, cpu: bool) -> Source:

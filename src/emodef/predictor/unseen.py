@@ -22,7 +22,7 @@ from emodef.errors import SettingsError
 from emodef.predictor.head import Floats, products, sigmoid, unit
 
 NEIGHBOURS = 3  # trained labels that "neighbours" takes its numbers from
-CENTRED = 0.5  # of 0, 1/4, 1/2, 3/4 and 1 the best on GoEmotions dev, its labels in six other wordings (docs/design.md)
+CENTRED = 0.5  # of 0, 1/4, 1/2, 3/4 and 1 the best on GoEmotions dev, its labels in five wordings (docs/design.md)
 STEPS = 40  # halvings of an interval that surely holds a bias
 
 
@@ -89,8 +89,8 @@ def neighbours(vectors: Floats, trained: Trained) -> Guess:
     return Guess(bias, (trained.tuned[nearest] * weight).sum(axis=1))
 
 
-def centred(vectors: Floats, trained: Trained) -> Guess:
-    """The mean of the trained biases, less a part (CENTRED) of how much nearer the label is to ordinary texts than trained labels are.
+def centred(vectors: Floats, trained: Trained, part: float = CENTRED) -> Guess:
+    """The mean of the trained biases, less a part of how much nearer the label is to ordinary texts than trained labels are.
 
     Some wordings are near to every text, whatever they mean ("because others saw me" to any story), and would win over all others.
     Without background texts it is `mean`.
@@ -100,7 +100,7 @@ def centred(vectors: Floats, trained: Trained) -> Guess:
         return found
     ordinary = trained.background.mean(axis=0)
     excess = vectors @ ordinary - float((trained.vectors @ ordinary).mean())
-    return found._replace(bias=(found.bias - np.float32(CENTRED * trained.scale) * excess).astype(np.float32))
+    return found._replace(bias=(found.bias - np.float32(part * trained.scale) * excess).astype(np.float32))
 
 
 def background(vectors: Floats, trained: Trained) -> Guess:
@@ -151,9 +151,27 @@ OF_TRAINED = (mean, mean_tuned, neighbours)  # these ask for no background texts
 
 
 def policy_of(given: str | Policy) -> Policy:
-    """A policy by name, or one's own as it is. Raises SettingsError for an unknown name."""
+    """A policy by name, or one's own as it is; "centred:0.25" takes that part. Raises SettingsError for an unknown name."""
     if callable(given):
         return given
+    name, sign, part = given.partition(":")
+    if sign and name == centred.__name__:
+        return _centred_by(given, part)
     if given not in POLICIES:
         raise SettingsError(f"policy {given!r}; there are {', '.join(POLICIES)}, or give a function")
     return POLICIES[given]
+
+
+def _centred_by(given: str, part: str) -> Policy:
+    try:
+        share = float(part)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise SettingsError(f"policy {given!r}: the part is a number from 0 to 1")
+
+    def policy(vectors: Floats, trained: Trained) -> Guess:
+        return centred(vectors, trained, share)
+
+    policy.__name__ = given  # what labels scored by it are known by
+    return policy
