@@ -43,7 +43,8 @@ def compare_wordings(
     """Score a corpus from each of several sets of definitions of its labels, as `Predictor.with_labels` does, and measure it.
 
     wordings: name -> definitions; the same labels in any order, one or several a text as the corpus has them. policies: of
-    `emodef.predictor.unseen`. Texts are read once; one of several windows is scored by their mean embedding. Raises DataError where labels differ, SettingsError for an unknown policy.
+    `emodef.predictor.unseen`. Texts are read once; one of several windows is scored by their mean embedding.
+    Raises DataError where labels differ, SettingsError for an unknown policy.
     """
     embeddings = predictor.root.embed(corpus.texts)
     found = []

@@ -22,7 +22,7 @@ from emodef.errors import SettingsError
 from emodef.predictor.head import Floats, products, sigmoid, unit
 
 NEIGHBOURS = 3  # trained labels that "neighbours" takes its numbers from
-CENTRED = 0.5  # of 0, 1/4, 1/2, 3/4 and 1 the best on GoEmotions dev, its labels in five wordings (docs/design.md)
+CENTRED = 0.5  # of 0, 1/4, 1/2, 3/4 and 1 the best on GoEmotions dev, its labels in five wordings
 STEPS = 40  # halvings of an interval that surely holds a bias
 
 
