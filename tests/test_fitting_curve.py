@@ -131,6 +131,11 @@ def test_fine_tuning_on_the_same_texts_stands_beside(
     assert scores.arms["tuned untuned"].startswith("fine-tuned: ")
     assert scores.find("moods", "tuned untuned", 20) is not None
     assert "fine-tuned" in curve_report.draw_curve(scores).alt
+    assert curve_report.read_curve(made, [tuned], starts=["untuned"], resamples=0) == scores
+    with pytest.raises(
+        SettingsError, match="no start 'match' in the transfer studies given; they have: untuned"
+    ):
+        curve_report.read_curve(made, [tuned], starts=["match"], resamples=0)
     other = run_transfer(study(sizes=[20], smallest=12, max_eval=10, epochs=1), tmp_path, cpu=True)
     with pytest.raises(DataError, match="tested on other texts"):
         curve_report.read_curve(made, [other], resamples=0)

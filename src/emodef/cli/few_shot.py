@@ -88,6 +88,10 @@ def table(
             help="A transfer study on the same splits: full fine-tuning, beside the heads.",
         ),
     ] = None,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of such a study show this start only. May be repeated."),
+    ] = None,
     resamples: Annotated[
         int, typer.Option(min=0, help="Of the bootstrap; 0 for no intervals and no tests.")
     ] = 2000,
@@ -100,7 +104,7 @@ def table(
     \b
     [bold]Examples[/bold]
       emodef few-shot table
-      emodef few-shot table --with results/transfer/minilm-mean-1a2b3c4d --out docs/results/few_shot.md
+      emodef few-shot table --with results/transfer/minilm-mean-1a2b3c4d --start match --out docs/results/few_shot.md
     """
     import shlex
 
@@ -110,7 +114,7 @@ def table(
 
     folder = curve_report.find_curve(results)
     studies = [TransferFolder(path) for path in beside or ()]
-    scores = curve_report.read_curve(folder, studies, resamples=resamples)
+    scores = curve_report.read_curve(folder, studies, starts=start or (), resamples=resamples)
     if out is None:
         for each in (curve_report.curve_table(scores), *curve_report.gains_tables(scores)):
             print_table(each, options.output())
@@ -120,6 +124,7 @@ def table(
     drawing = curve_report.draw_curve(scores, out.stem)
     written = drawing.save(out.parent)
     told = [word for path in beside or () for word in ("--with", str(path))]
+    told += [word for name in start or () for word in ("--start", name)]
     command = shlex.join(["emodef", "few-shot", "table", *told, "--out", str(out)])
     write_text(out, curve_report.curve_page(scores, drawing, folder, command))
     for path in (out, *written):

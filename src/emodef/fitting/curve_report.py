@@ -7,7 +7,7 @@ and texts.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,7 +47,11 @@ _LOOKS: dict[str, tuple[str, str, Any]] = {
     "zero": (BLUE, "s", (0, (4, 2))),
     "probe": (SOFT, "x", (0, (1, 1.5))),
 }
-_OTHERS = ((GREEN, "D", "-"), (ORANGE, "^", "-"), (PURPLE, "P", "-"), (SKY, "*", "-"))
+_OTHERS: tuple[tuple[str, str, Any], ...] = tuple(
+    (colour, mark, dashes)
+    for dashes in ("-", (0, (2, 1)))
+    for colour, mark in ((GREEN, "D"), (ORANGE, "^"), (PURPLE, "P"), (SKY, "*"))
+)
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,21 @@ def read_curve(
     folder: TransferFolder,
     beside: Iterable[TransferFolder] = (),
     *,
+    starts: Collection[str] = (),
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Scores:
     """Measure a curve's stored predictions, and those of transfer studies on the same splits (full fine-tuning).
 
-    resamples: 0 for no intervals and no tests. Raises DataError where predictions are damaged, or splits are others.
+    starts: which of the studies' to show, by default all. resamples: 0 for no intervals and no tests. Raises DataError where predictions
+    are damaged, or splits are others; SettingsError for a start that no study has.
     """
+    beside = list(beside)
+    known = {row.start for study in beside for row in study.rows()}
+    if unknown := [start for start in starts if start not in known]:
+        raise SettingsError(
+            f"no start {unknown[0]!r} in the transfer studies given; they have: {', '.join(sorted(known)) or 'none'}"
+        )
     scores = read_scores(folder, POLICY, resamples=resamples, seed=seed)
     points = {(corpus, int(size)): dict(found) for (corpus, size), found in scores.points.items()}
     ours = {(row.corpus, row.size, row.split): row.test_ids_hash for row in folder.rows()}
@@ -105,6 +117,8 @@ def read_curve(
         for (corpus, size), found in other.points.items():
             if (corpus, int(size)) in points and size >= 1:
                 for start, point in found.items():
+                    if starts and start not in starts:
+                        continue
                     arms[f"tuned {start}"] = f"fine-tuned: {start_title(start, other.settings)}"
                     points[corpus, int(size)][f"tuned {start}"] = point
     settings = folder.settings
