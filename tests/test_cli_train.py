@@ -101,6 +101,16 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(
     assert not (workplace / "planned").exists()
 
 
+def test_dry_run_counts_texts_without_labels(workplace: Path, run: Path) -> None:
+    new = workplace / "new.csv"
+    new.write_text("text\nSomething new\nSomething else\n")
+    given = [f'teacher=["{run}"]', f"unlabelled={new}", "setup=match", "batch_size=8", "epochs=2"]
+    options = [part for each in given for part in ("--set", each)]
+    plan = json.loads(train(workplace, "planned", "--dry-run", "--json", *options).stdout)
+    assert plan["texts"] == {"train": 120, "dev": 40, "test": 40, "unlabelled": 2}
+    assert plan["steps"] == {"per_epoch": 16, "primary": 32, "auxiliary": 0}
+
+
 def test_a_finished_run_is_not_trained_over(workplace: Path, run: Path) -> None:
     before = (run / "metrics.json").read_bytes()
     assert "finished run" in train(workplace, "run", code=2).stderr

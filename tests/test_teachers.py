@@ -15,9 +15,20 @@ pytest.importorskip("torch")
 from emodef.corpora import Corpus
 from emodef.errors import DataError, SettingsError
 from emodef.runs import read_json
+from emodef.train.checkpoint import TrainedModel
 from emodef.train.run import run_training
 from emodef.train.settings import TrainSettings
-from emodef.train.teachers import STORED, Teacher, known_by, soften, targets, with_hashes
+from emodef.train.teachers import (
+    STORED,
+    Teacher,
+    known_by,
+    known_texts,
+    soften,
+    targets,
+    unlabelled_texts,
+    with_hashes,
+    with_texts,
+)
 from tiny_training import STEP, Blow, Job, finish, start
 
 Splits = dict[str, Corpus]
@@ -56,8 +67,6 @@ def runs(
 def test_gold_labels_and_the_teachers_mean_are_mixed(
     make: Callable[..., TrainSettings], tiny_corpus: Splits, runs: list[Path]
 ) -> None:
-    from emodef.train.checkpoint import TrainedModel
-
     train = tiny_corpus["train"]
     settings = make(teacher=[f"{runs[0]}:emotion", str(runs[1])], teacher_weight=0.25)
     found = targets(settings, train, cpu=True)
@@ -180,3 +189,71 @@ def test_runs_from_before_there_were_teachers_are_the_same_runs() -> None:
         "batch_size",
         "learning_rate",
     }
+
+
+def write_texts(path: Path, texts: list[str]) -> Path:
+    path.write_text("text\n" + "".join(f'"{text}"\n' for text in texts))
+    return path
+
+
+def test_of_texts_without_labels_the_teachers_answers_are_learnt(
+    make: Callable[..., TrainSettings], tiny_corpus: Splits, runs: list[Path], tmp_path: Path
+) -> None:
+    train, teacher = tiny_corpus["train"], TrainedModel.load(runs[0] / "model")
+    new = ["a door in the wind", "so happy, and so afraid"]
+    file = write_texts(
+        tmp_path / "new.csv", [new[0], train.texts[0], *new]
+    )  # less the corpus's own, and repeated ones
+    settings = make(teacher=[str(runs[0])], teacher_weight=0.25, unlabelled=str(file))
+    unlabelled = unlabelled_texts(settings, train)
+    assert unlabelled == new
+    found = targets(settings, train, unlabelled, cpu=True)
+    assert found is not None
+    assert found.shape == (len(train) + 2, len(train.label_set))
+    np.testing.assert_allclose(found[-2:], teacher.predict_proba(new, scores="match"), atol=1e-3)
+    mixed = targets(settings, train, cpu=True)
+    assert mixed is not None
+    assert found[:-2].tolist() == mixed.tolist()
+    whole = with_texts(train, new)
+    assert whole.texts == [*train.texts, *new]
+    assert not whole.labels[-2:].any()
+    assert len(set(whole.ids)) == len(whole)
+    assert unlabelled_texts(make(), train) == []
+    nothing = write_texts(tmp_path / "nothing.csv", train.texts[:1])
+    with pytest.raises(DataError, match=r"nothing\.csv: has no text that the training texts lack"):
+        unlabelled_texts(make(teacher=[str(runs[0])], unlabelled=str(nothing)), train)
+
+
+def test_a_run_with_unlabelled_texts(
+    make: Callable[..., TrainSettings], tiny_corpus: Splits, runs: list[Path], tmp_path: Path
+) -> None:
+    file = write_texts(tmp_path / "new.csv", [f"a happy day, number {number}" for number in range(33)])
+    settings = make(teacher=[str(runs[0])], unlabelled=str(file), batch_size=8)
+    without = settings.model_copy(update={"unlabelled": None})
+    first = run_training(settings, tiny_corpus, tmp_path / "a", cpu=True)
+    second = run_training(without, tiny_corpus, tmp_path / "b", cpu=True)
+    steps = [
+        read_json(run.folder / "metrics.json")["training"]["steps"]["primary"] for run in (first, second)
+    ]
+    count = len(tiny_corpus["train"])
+    assert steps == [-(-(count + 33) // 8), -(-count // 8)]
+    noted = read_json(tmp_path / "a" / "settings.json")
+    assert noted["unlabelled_hash"] == known_texts(str(file))
+    moved = Path(shutil.copy(file, tmp_path / "moved.csv"))
+    here, there = (
+        settings.canonical(),
+        make(teacher=[str(runs[0])], unlabelled=str(moved), batch_size=8).canonical(),
+    )
+    assert here == there == TrainSettings(**noted).canonical()
+    assert without.canonical() != here
+    write_texts(file, ["another text"])
+    assert settings.canonical() != here
+    with pytest.raises(SettingsError, match="are others now than this run was planned with"):
+        with_hashes(TrainSettings(**noted))
+    file.unlink()
+    assert settings.canonical()["unlabelled_hash"] == str(file)
+    with pytest.raises(DataError, match=r"new\.csv: not found; it is the file of unlabelled texts"):
+        run_training(settings, tiny_corpus, tmp_path / "c", cpu=True)
+    for changes in ({"teacher": []}, {"setup": "match+cdp"}):
+        with pytest.raises(ValueError, match="texts without labels need teachers"):
+            make(**{"teacher": [str(runs[0])], "unlabelled": str(moved)} | changes)

@@ -105,16 +105,19 @@ def test_before_training_it_scores_definitions(trained: Path) -> None:
     begun = trained_start(trained, settings(trained), MINE)
     texts = ["I am so happy with the new garden", "they lied to us", "that noise in the cellar"]
     assert before.model.match is not None
-    vectors = {"text": [], "label": []}  # type: dict[str, list[np.ndarray]]
-    for name, definition in zip(MINE.names, MINE.definitions, strict=True):
-        vectors["label"].append(_embedded(before, f"{name}: {definition}"))
-    vectors["text"] = [_embedded(before, text) for text in texts]
-    cosine = np.array(vectors["text"]) @ np.array(vectors["label"]).T
+    labels = np.array(
+        [_embedded(before, f"{n}: {d}") for n, d in zip(MINE.names, MINE.definitions, strict=True)]
+    )
+    vectors = np.array([_embedded(before, text) for text in texts])
+    lengths = np.linalg.norm(labels, axis=1, keepdims=True)
     scale, bias = before.model.match.log_scale.exp().item(), before.model.match.bias.mean().item()
+    dot = vectors @ (labels / lengths).T
+    cosine = dot / np.linalg.norm(vectors, axis=1, keepdims=True)
     expected = 1 / (1 + np.exp(-(scale * cosine + bias)))
     np.testing.assert_allclose(begun.predict_proba(texts, scores="match"), expected, atol=1e-5)
-    by_emotion = begun.predict_proba(texts, scores="emotion")  # the same but for how long a text's vector is
-    assert np.corrcoef(by_emotion.ravel(), expected.ravel())[0, 1] > 0.9
+    # The emotion head reads the text's vector as it is, as long as a definition's is on average.
+    expected = 1 / (1 + np.exp(-(scale * dot / lengths.mean() + bias)))
+    np.testing.assert_allclose(begun.predict_proba(texts, scores="emotion"), expected, atol=1e-5)
 
 
 def _embedded(model: TrainedModel, text: str) -> np.ndarray:
@@ -124,8 +127,7 @@ def _embedded(model: TrainedModel, text: str) -> np.ndarray:
     padded = encoder.texts(encoder.tokenize([text]), [0], model.tokenizer.longest)
     inputs = Inputs.of(padded, segments=model.tokenizer.segments, device=torch.device("cpu"))
     with torch.no_grad():
-        found = model.model.embed(inputs)[0].numpy()
-    return np.asarray(found / np.linalg.norm(found))
+        return model.model.embed(inputs)[0].numpy()
 
 
 def test_a_start_that_does_not_fit_is_refused(trained: Path, tmp_path: Path) -> None:

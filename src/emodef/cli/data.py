@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json as jsonlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,6 +101,42 @@ def show(
 
 
 @app.command()
+def recombine(
+    name: CorpusName,
+    out: Annotated[Path, typer.Option(help="The file to write: .csv or .jsonl.")],
+    count: Annotated[
+        int | None, typer.Option(min=1, help="New texts. By default as many as there are.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split.")] = "train",
+    seed: Annotated[int, typer.Option(min=0, help="Which parts are drawn.")] = 42,
+    labels: options.Labels = None,
+    data_dir: options.DataDir = None,
+    on_error: options.OnErrorOption = options.OnError.FAIL,
+    text_column: options.TextColumn = None,
+    label_column: options.LabelColumn = None,
+    label_columns: options.LabelColumns = None,
+    split_column: options.SplitColumn = None,
+    delimiter: options.Delimiter = None,
+) -> None:
+    """Make new texts of parts of a corpus's own: texts without labels, for teachers to label (setting unlabelled).
+
+    \b
+    [bold]Examples[/bold]
+      emodef data recombine goemotions --count 40000 --out recombined.csv
+      emodef experiment run distilled --set 'teacher=["runs/mpnet", "runs/match"]' --set unlabelled=recombined.csv
+    """
+    from emodef.corpora import load_corpus
+    from emodef.corpora.recombined import recombine as make
+
+    columns = options.columns(text_column, label_column, label_columns, None, split_column, delimiter)
+    splits = load_corpus(name, data_dir=data_dir, on_error=on_error.value, label_set=labels, **columns)
+    corpus = _split_of(splits, split, name)
+    new = make(corpus, len(corpus) if count is None else count, seed=seed)
+    rows = ({"id": f"recombined:{number}", "text": text} for number, text in enumerate(new, 1))
+    typer.echo(f"{out}: {_write_rows(out, rows, ('id', 'text'), None):,} texts", err=True)
+
+
+@app.command()
 def pairs(
     name: CorpusName,
     split: Annotated[str, typer.Option(help="Which split.")] = "train",
@@ -140,13 +176,9 @@ def pairs(
     columns = options.columns(text_column, label_column, label_columns, id_column, split_column, delimiter)
     splits = load_corpus(name, data_dir=data_dir, on_error=on_error.value, label_set=labels, **columns)
     options.report_problems(splits.values())
-    if split not in splits and set(splits) == {"all"}:
-        split = "all"
-    if split not in splits:
-        raise SettingsError(f"{name} has no split {split!r}, it has: {', '.join(splits)}")
-    total, rows = _pairs(splits[split], seed, epoch)
+    total, rows = _pairs(_split_of(splits, split, name), seed, epoch)
     if out is not None:
-        written = _write_pairs(out, rows, limit)
+        written = _write_rows(out, rows, ("id", "text", "label", "definition", "pair"), limit)
         typer.echo(f"{out}: {written:,} pairs", err=True)
         return
     shown = [row for row, _ in zip(rows, range(limit or 6), strict=False)]
@@ -162,6 +194,15 @@ def pairs(
     for row in shown:
         table.add_row(*(Text(row[key]) for key in ("text", "label", "definition", "pair")))
     options.output().print(table)
+
+
+def _split_of(splits: Mapping[str, Corpus], split: str, name: str) -> Corpus:
+    """One of the splits; of a file that has none, the whole. Raises SettingsError."""
+    if split not in splits and set(splits) == {"all"}:
+        split = "all"
+    if split not in splits:
+        raise SettingsError(f"{name} has no split {split!r}, it has: {', '.join(splits)}")
+    return splits[split]
 
 
 def _pairs(corpus: Corpus, seed: int, epoch: int) -> tuple[int, Iterator[dict[str, Any]]]:
@@ -187,17 +228,19 @@ def _pairs(corpus: Corpus, seed: int, epoch: int) -> tuple[int, Iterator[dict[st
     return len(made), rows()
 
 
-def _write_pairs(path: Path, rows: Iterator[dict[str, Any]], limit: int | None) -> int:
+def _write_rows(
+    path: Path, rows: Iterator[dict[str, Any]], columns: tuple[str, ...], limit: int | None
+) -> int:
     """Write up to `limit` rows and say how many."""
     from itertools import islice
 
     from emodef.atomic import open_atomic
 
     if path.suffix.lower() not in (".csv", ".jsonl"):
-        raise SettingsError(f"--out {path}: pairs are written as .csv or .jsonl; name the file so")
+        raise SettingsError(f"--out {path}: this is written as .csv or .jsonl; name the file so")
     count = 0
     with open_atomic(path) as file:
-        table = csv.DictWriter(file, ("id", "text", "label", "definition", "pair"), lineterminator="\n")
+        table = csv.DictWriter(file, columns, lineterminator="\n")
         as_csv = path.suffix.lower() == ".csv"
         if as_csv:
             table.writeheader()

@@ -47,7 +47,7 @@ def soft_labels(
         teacher = Teacher(given)
         train = RunFolder.open(teacher.path).corpus(data_dir)["train"]
         console = options.notes(quiet)
-        names, probabilities = probabilities_of(teacher, train, cpu=cpu, tell=console.print)
+        names, probabilities = probabilities_of(teacher, train.texts, cpu=cpu, tell=console.print)
         found.append(
             {
                 "teacher": given,

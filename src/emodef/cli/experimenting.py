@@ -67,7 +67,7 @@ def read_specs(
     from emodef.runs import fingerprint
     from emodef.train.held_out import training_corpus
     from emodef.train.sampling import total_steps
-    from emodef.train.teachers import with_hashes
+    from emodef.train.teachers import unlabelled_texts, with_hashes
 
     read: dict[tuple[str, str | None], tuple[str, Mapping[str, Corpus]]] = {}
     specs = []
@@ -80,9 +80,10 @@ def read_specs(
         data, splits = read[source]
         check_corpus(splits, settings)
         train = training_corpus(settings, splits)["train"]
+        texts = len(train) + len(unlabelled_texts(settings, train))
         steps = total_steps(
             settings,
-            -(-len(train) // settings.batch_size),
+            -(-texts // settings.batch_size),
             auxiliary=settings.auxiliary and bool(train.labels.any()),
         )
         specs.append(RunSpec(settings.model_dump(mode="json"), settings.canonical(), data, steps))

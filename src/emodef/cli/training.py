@@ -244,10 +244,14 @@ def _print_plan(settings: TrainSettings, corpus: Mapping[str, Corpus], json: boo
     from emodef.pairs import definition_pairs
     from emodef.train.held_out import training_corpus
     from emodef.train.sampling import count_primary, total_steps
+    from emodef.train.teachers import unlabelled_texts
 
     corpus = training_corpus(settings, corpus)
     train = corpus["train"]
-    per_epoch = -(-len(train) // settings.batch_size)
+    counts = {split: len(part) for split, part in corpus.items()}
+    if settings.unlabelled is not None:
+        counts["unlabelled"] = len(unlabelled_texts(settings, train))
+    per_epoch = -(-(counts["train"] + counts.get("unlabelled", 0)) // settings.batch_size)
     pairs = (
         len(definition_pairs(train.labels, settings.seed, negatives="cdp" in settings.tasks))
         if settings.auxiliary
@@ -257,7 +261,7 @@ def _print_plan(settings: TrainSettings, corpus: Mapping[str, Corpus], json: boo
     primary = count_primary(settings.seed, steps, settings.p) if pairs else steps
     plan = {
         "settings": settings.model_dump(mode="json"),
-        "texts": {split: len(part) for split, part in corpus.items()},
+        "texts": counts,
         "labels": len(train.label_set),
         "pairs": pairs,
         "steps": {"per_epoch": per_epoch, "primary": primary, "auxiliary": steps - primary},
@@ -267,7 +271,7 @@ def _print_plan(settings: TrainSettings, corpus: Mapping[str, Corpus], json: boo
         return
     for key, value in settings.model_dump(mode="json").items():
         typer.echo(f"# {key} is not set" if value is None else f"{key} = {_toml(value)}")
-    texts = ", ".join(f"{split} {len(part):,}" for split, part in corpus.items())
+    texts = ", ".join(f"{split} {count:,}" for split, count in counts.items())
     typer.echo(f"# texts: {texts}; {len(train.label_set)} labels ({train.label_set.name})")
     about = f" and {steps - primary:,} auxiliary ones over {pairs:,} pairs" if settings.auxiliary else ""
     usual = steps == settings.epochs * per_epoch

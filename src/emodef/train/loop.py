@@ -33,7 +33,7 @@ from emodef.train.resume import load_best, load_state, save_best, save_state
 from emodef.train.sampling import epoch_ends
 from emodef.train.settings import TrainSettings
 from emodef.train.starting import starting_model
-from emodef.train.teachers import targets
+from emodef.train.teachers import targets, unlabelled_texts, with_texts
 
 __all__ = ["Interrupted", "Trained", "learning_rate_factor", "train"]
 
@@ -75,20 +75,21 @@ def train(
     Interrupted after Ctrl-C or SIGTERM, DataError where every earlier state is damaged.
     """
     train_split, dev = _splits(corpus, settings)
+    unlabelled = unlabelled_texts(settings, train_split)
     accelerator = _accelerator(cpu)
     precision = resolve_precision(settings.precision, accelerator.device)
     log = log or TrainingLog(None)
     torch.manual_seed(settings.seed)  # the heads' first weights
     trained = begin(settings, train_split.label_set)
     batches = StepBatches(
-        train_split,
+        with_texts(train_split, unlabelled),
         trained.tokenizer,
         settings,
         device=accelerator.device,
         segments=takes_segments(trained.model.encoder),
         rank=accelerator.process_index,
         world=accelerator.num_processes,
-        targets=targets(settings, train_split, cpu=cpu, tell=log.note),
+        targets=targets(settings, train_split, unlabelled, cpu=cpu, tell=log.note),
     )
     trained.model.to(accelerator.device)
     trained.model.anchor = settings.match_anchor

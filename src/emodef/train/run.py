@@ -153,6 +153,8 @@ def _changed(settings_file: Path, settings: TrainSettings) -> list[str]:
         ) from None
     if before["teacher_hashes"] == now["teacher_hashes"]:  # the same ones, wherever they are
         before["teacher"] = now["teacher"]
+    if before["unlabelled_hash"] == now["unlabelled_hash"]:
+        before["unlabelled"] = now["unlabelled"]
     return sorted(key for key in now if now[key] != before[key])
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from emodef.corpora import CORPORA
 from emodef.errors import SettingsError, require
 from emodef.train.recipe_files import combinations, is_list, parse_overrides, read_values, recipes
-from emodef.train.teachers import known_by
+from emodef.train.teachers import known_by, known_texts
 
 if TYPE_CHECKING:
     from emodef.train.transfer_settings import TransferSettings
@@ -127,6 +127,13 @@ class TrainSettings(BaseModel):
     teacher_temperature: float = Field(
         1.0, gt=0, description="the teachers' log-odds are divided by this: above 1 softer, below 1 sharper"
     )
+    unlabelled: str | None = Field(
+        None,
+        description="file of further texts to learn from, which the teachers alone label; 'emodef data recombine' makes one",
+    )
+    unlabelled_hash: str | None = Field(
+        None, description="what those texts are known by; noted when a run starts"
+    )
     average: tuple[str, ...] = Field(
         (),
         strict=False,
@@ -165,7 +172,14 @@ class TrainSettings(BaseModel):
     save_every: int = Field(500, ge=1, description="steps between resume states (besides every epoch's end)")
 
     @field_validator(
-        "label_set", "start", "steps_as_p", "dropout", "patience", "held_out_draw", mode="before"
+        "label_set",
+        "start",
+        "unlabelled",
+        "steps_as_p",
+        "dropout",
+        "patience",
+        "held_out_draw",
+        mode="before",
     )
     @classmethod
     def _unset(cls, value: object) -> object:
@@ -197,6 +211,11 @@ class TrainSettings(BaseModel):
             raise ValueError("held_out names the labels, held_out_draw draws them: give one of the two")
         if self.teacher_hashes and len(self.teacher_hashes) != len(self.teacher):
             raise ValueError("teacher_hashes has one for each teacher; leave it out, and it will be noted")
+        if self.unlabelled is not None and (self.auxiliary or not self.teacher):
+            raise ValueError(
+                f"unlabelled = {self.unlabelled!r}: texts without labels need teachers (teacher), and a setup that has neither cdp nor "
+                "mlm, which read gold labels"
+            )
         return self
 
     @property
@@ -219,7 +238,7 @@ class TrainSettings(BaseModel):
 
         Two runs on the same data with equal `canonical()` are the same run; settings that are added later do not change it.
         """
-        unused = {"description", "save_every", "teacher"}
+        unused = {"description", "save_every", "teacher", "unlabelled"}
         if not self.auxiliary:
             unused |= {"p", "budget", "max_pair_length"}
         if "mlm" not in self.tasks:
@@ -227,7 +246,7 @@ class TrainSettings(BaseModel):
         if "match" not in self.tasks:
             unused |= {name for name in TrainSettings.model_fields if name.startswith("match_")}
         if not self.teacher:
-            unused |= {"teacher_weight", "teacher_temperature"}
+            unused |= {"teacher_weight", "teacher_temperature", "unlabelled_hash"}
         if self.held_out_draw is None:
             unused |= {"held_out_count"}
         if self.corpus in CORPORA:  # it brings its own
@@ -235,6 +254,8 @@ class TrainSettings(BaseModel):
         chosen = self.model_dump(mode="json", exclude_defaults=True, exclude=unused)
         if self.teacher:  # known by what they are, not by where
             chosen["teacher_hashes"] = sorted(self.teacher_hashes or map(known_by, self.teacher))
+        if self.unlabelled is not None:
+            chosen["unlabelled_hash"] = self.unlabelled_hash or known_texts(self.unlabelled)
         if self.held_out:
             chosen["held_out"] = sorted(self.held_out)
         return chosen | ({"setup": "+".join(sorted(self.tasks))} if self.tasks else {})
