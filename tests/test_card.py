@@ -15,6 +15,7 @@ from emodef.card import measure, write_card
 from emodef.corpora import load_corpus
 from emodef.labels import LabelSet
 from emodef.measuring import light_reports
+from emodef.origins import origins
 from emodef.predictor import Predictor
 from emodef.probes import probe
 from tiny_light import build_tiny_light
@@ -198,3 +199,32 @@ def test_help_has_examples(command: str) -> None:
     text = emodef_command(command, "--help").stdout
     assert "Examples" in text
     assert f"emodef {command} " in text
+
+
+def test_what_else_a_model_was_made_from() -> None:
+    assert origins(SETTINGS) == []
+    taught = SETTINGS | {
+        "teacher": ["runs/a", "runs/b"],
+        "teacher_weight": 0.7,
+        "teacher_hashes": ["1a:match", "2b:emotion"],
+    }
+    assert origins(taught) == [
+        "Learned from 2 other models too: the mean of their probabilities, with a share of 0.7 beside the labels (1a:match, 2b:emotion)."
+    ]
+    assert "1 other model too" in origins({"teacher": ["runs/a"], "teacher_weight": 1.0})[0]
+    further = origins(taught | {"unlabelled": "new.csv", "unlabelled_hash": "3c"})
+    assert further[1] == "Further texts, without labels, were labelled by these alone (sha256 3c…)."
+    mean = origins(SETTINGS | {"average": ["0.1000 untuned", "0.9000 4d"]})
+    assert mean == [
+        "The weights are a mean: 0.1000 of untuned, 0.9000 of 4d; seed, epochs and teachers said here are those of the first."
+    ]
+
+
+def test_the_page_says_what_else_it_was_made_from(tmp_path: Path) -> None:
+    settings = SETTINGS | {"average": ["0.1000 untuned", "0.9000 4d"]}
+    about = {"name": "tiny mean", "corpus": "goemotions", "precision": "fp32", "settings": settings}
+    light = build_tiny_light(tmp_path / "light", labels=LABELS, about=about)
+    write_card(light, data=str(SAMPLE), corpora=False, license=None, out=tmp_path)
+    assert "\n- The weights are a mean: 0.1000 of untuned, 0.9000 of 4d;" in (
+        tmp_path / "README.md"
+    ).read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from typing import Any
 from emodef.card.biases import bias_sections
 from emodef.corpora.sources import SOURCES
 from emodef.evaluation import LabelResult, Report
+from emodef.origins import origins
 from emodef.predictor.model_file import ModelInfo
 from emodef.probes import ProbeReport
 from emodef.reporting import Cell, Column, Table, format_cell, levels_table, render
@@ -143,6 +144,7 @@ def _made_from(info: ModelInfo, measured: Measured, license: str | None) -> list
         lines.append(
             f"- **Training**: {', '.join(f'{key} {value}' for key, value in told.items())}. All settings are in model.json."
         )
+        lines += [f"- {sentence}" for sentence in origins(settings)]
     if license:
         lines.append(f"- **Terms of this model**: {license}.")
     return ["\n".join(lines)]

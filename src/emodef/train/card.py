@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from emodef.corpora import Corpus
 from emodef.evaluation import Report
+from emodef.origins import origins
 
 if TYPE_CHECKING:
     from emodef.train.checkpoint import TrainedModel
@@ -66,6 +67,7 @@ def model_card(
             if settings.start is None
             else [f"- Began with the trained model `{Path(settings.start).name}`."]
         ),
+        *(f"- {sentence}" for sentence in origins(settings.model_dump())),
         f"- {facts['truncated_texts']:,} training texts were cut at {settings.max_length} tokens.",
         f"- Hardware: {', '.join(f'{k} {v}' for k, v in about['hardware'].items())}.",
         "",
