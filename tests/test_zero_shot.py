@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from commands import emodef_command
+from emodef.bootstrap import Estimate, Mean
 from emodef.corpora import Corpus
 from emodef.errors import DataError, SettingsError
 from emodef.labels import LabelSet
@@ -23,9 +24,9 @@ from emodef.predictor.unseen import Trained
 from emodef.zeroshot.background import Background
 from emodef.zeroshot.measuring import Data, background_texts, held_out_data, measure, own_labels
 from emodef.zeroshot.methods import COSINE_SCALE, Scorer, Task, mapping
-from emodef.zeroshot.rows import METRICS, RowFile
+from emodef.zeroshot.rows import METRICS, Row, RowFile
 from emodef.zeroshot.sources import LightSource
-from emodef.zeroshot.tables import zero_shot_tables
+from emodef.zeroshot.tables import POLICIES, zero_shot_tables
 
 MOODS = LabelSet(
     "moods",
@@ -201,8 +202,13 @@ def test_held_out_labels(source: LightSource, tmp_path: Path) -> None:
     }
     with pytest.raises(SettingsError, match="held no label"):
         held_out_data(source, splits, "run")
+    splits["dev"] = splits["dev"].take(range(9))
     seen_names = known.names[1:]
     few = held(source, splits, seen_names)
+    assert [len(each.corpus) for each in held_out_data(few, splits, "run", "dev")] == [9, 9]
+    assert held_out_data(few, splits, "run", "dev")[0].task == "run, dev: labels trained"
+    with pytest.raises(SettingsError, match="no split 'dev', and held-out labels are scored on dev"):
+        held_out_data(few, {key: splits[key] for key in ("train", "test")}, "run", "dev")
     seen, unseen = held_out_data(few, splits, "run")
     assert seen.corpus.label_set.names == seen_names
     assert unseen.corpus.label_set.names == known.names[:1]
@@ -215,6 +221,45 @@ def test_held_out_labels(source: LightSource, tmp_path: Path) -> None:
     assert own_labels(few, seen, file) == []
     rows = measure(few, unseen, file)
     assert {row.policy for row in rows if row.method == "matching"} >= {"mean", "mean_tuned", "moments"}
+
+
+def row_of(run: str, data: str, model: str, score: float, policy: str = "mean") -> Row:
+    measures = {metric: Estimate(score, score - 0.1, score + 0.1) for metric in METRICS}
+    return Row(
+        f"{run}, test: labels held out",
+        data,
+        model,
+        f"{model} {data}",
+        "matching",
+        policy,
+        10,
+        ["joy"],
+        measures,
+    )
+
+
+def test_draws_are_averaged() -> None:
+    rows = [
+        row_of(f"a, draw {n}", f"data {n}", f"a, draw {n}", score)
+        for n, score in ((1, 0.2), (2, 0.3), (3, 0.7))
+    ]
+    rows += [row_of("a, draw 1", "data 1", "untuned", 0.1), row_of("b, draw 1", "data 1", "untuned", 0.1)]
+    rows += [row_of("a, draw 2", "data 2", "untuned", 0.5)]
+    rows += [row_of("b, draw 1", "data 1", "b, draw 1", 0.4, policy="tuned")]
+    mean, *each = zero_shot_tables(rows)
+    assert mean.title == "test: labels held out, mean over 3 draws"
+    assert len(each) == 4
+    cells = {(row[0], row[2]): row[3] for row in mean.rows}
+    found = {key: (cell.value, cell.n) for key, cell in cells.items() if isinstance(cell, Mean)}
+    of_mean, of_tuned = POLICIES["mean"], POLICIES["tuned"]
+    assert found == {
+        ("a", of_mean): (pytest.approx(0.4), 3),
+        ("untuned", of_mean): (pytest.approx(0.3), 2),
+        ("b", of_tuned): (pytest.approx(0.4), 1),
+    }
+    assert cells[("a", of_mean)].std == pytest.approx(np.std([0.2, 0.3, 0.7], ddof=1))  # type: ignore[union-attr]
+    assert cells[("b", of_tuned)].std is None  # type: ignore[union-attr]
+    assert "draw" not in zero_shot_tables([row_of("run", "data", "m", 0.1)])[0].title
 
 
 def write_corpus(folder: Path, corpus: dict[str, Corpus]) -> None:

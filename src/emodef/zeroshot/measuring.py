@@ -50,11 +50,11 @@ def held_out_data(
 
     The expected share of a held-out label is the median of the trained ones'. Raises SettingsError where none was held out.
     """
-    if missing := [split for split in ("train", "test") if split not in splits]:
+    if missing := [name for name in ("train", split) if name not in splits]:
         raise SettingsError(
-            f"{run}: its corpus has no split {missing[0]!r}, and held-out labels are scored on test"
+            f"{run}: its corpus has no split {missing[0]!r}, and held-out labels are scored on {split}"
         )
-    test, train = splits["test"], splits["train"]
+    test, train = splits[split], splits["train"]
     seen = source.label_set
     if seen is None or not set(seen.names) < set(test.label_set.names):
         raise SettingsError(
