@@ -84,6 +84,7 @@ def test_pairs_lead_to_their_texts(open_page: Open) -> None:
         assert names[missed] not in sides[1]
         assert names[wrong] in sides[1]
         assert names[wrong] not in sides[0]
+    shown.mouse.move(0, 0)  # off the squares: the page has scrolled under it
     shown.locator(".heat td[tabindex='0']").focus()
     for key in ("ArrowRight", "ArrowDown", "ArrowUp", "ArrowUp", "ArrowLeft"):
         shown.keyboard.press(key)

@@ -159,6 +159,7 @@ def test_timeline_toggles_steps_and_gaps(open_page: Open) -> None:
     page.click("#timeline-views button:has-text('One each')")
     assert page.locator(".each figure").count() == len(GOEMOTIONS)
     page.click("#timeline summary")
+    page.locator("#timeline-table tbody tr").last.wait_for()  # made when it opens, a moment later
     assert page.locator("#timeline-table tbody tr").count() == DAYS
     assert page.locator("#timeline-table thead th").count() == len(GOEMOTIONS) + 2
 

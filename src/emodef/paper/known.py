@@ -62,7 +62,18 @@ class Known:
 
 def _load() -> Known:
     content = tomllib.loads(resources.files("emodef.paper").joinpath("known.toml").read_text("utf-8"))
-    unset = dict.fromkeys(("label_set", "start", "steps_as_p", "dropout", "patience", "held_out_draw"))
+    unset = dict.fromkeys(
+        (
+            "label_set",
+            "start",
+            "steps_as_p",
+            "dropout",
+            "patience",
+            "held_out_draw",
+            "unlabelled",
+            "unlabelled_hash",
+        )
+    )
     return Known(
         p=content["p"],
         added=tuple(content["added"]),

@@ -17,7 +17,7 @@ from emodef.paper.results import Run
 
 PAPER = "paper"
 BASELINE = "paper-baseline"
-_WORDS_ONLY = ("description", "save_every", "teacher")  # change nothing in what is trained
+_WORDS_ONLY = ("description", "save_every", "teacher", "unlabelled")  # change nothing in what is trained
 _ROW = ("backbone", "setup", "p", "budget", "steps_as_p")  # which row of a block a run belongs to
 _ONLY_WITH = {
     "match_learning_rate": "match",
