@@ -196,7 +196,7 @@ def test_data_pairs_as_in_figure_1() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["data", "pairs", SAMPLE, "--labels", "goemotions", "--split", "dev2"], 2, "has no split 'dev2', it has: train, dev, test"),
+        (["data", "pairs", SAMPLE, "--labels", "goemotions", "--split", "dev2"], 2, "has no split 'dev2'; choose one of train, dev, test"),
         (["data", "pairs", SAMPLE, "--labels", "goemotions", "--out", "pairs.xls"], 2, "name the file so"),
         (["data", "show", "no-such-corpus"], 3, "neither one of goemotions"),
         (["data", "show", "goemotions", "--text-column", "body"], 2, "has its own columns"),

@@ -130,6 +130,7 @@ def recombine(
 
     columns = options.columns(text_column, label_column, label_columns, None, split_column, delimiter)
     splits = load_corpus(name, data_dir=data_dir, on_error=on_error.value, label_set=labels, **columns)
+    options.report_problems(splits.values())
     corpus = _split_of(splits, split, name)
     new = make(corpus, len(corpus) if count is None else count, seed=seed)
     rows = ({"id": f"recombined:{number}", "text": text} for number, text in enumerate(new, 1))
@@ -198,11 +199,9 @@ def pairs(
 
 def _split_of(splits: Mapping[str, Corpus], split: str, name: str) -> Corpus:
     """One of the splits; of a file that has none, the whole. Raises SettingsError."""
-    if split not in splits and set(splits) == {"all"}:
-        split = "all"
-    if split not in splits:
-        raise SettingsError(f"{name} has no split {split!r}, it has: {', '.join(splits)}")
-    return splits[split]
+    from emodef.measuring import choose_split
+
+    return choose_split(splits, name, "all" if set(splits) == {"all"} else split)
 
 
 def _pairs(corpus: Corpus, seed: int, epoch: int) -> tuple[int, Iterator[dict[str, Any]]]:

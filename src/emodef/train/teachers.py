@@ -228,7 +228,7 @@ def probabilities_of(
 ) -> tuple[list[str], NDArray[np.float32]]:
     """A teacher's label names and its probabilities of some texts, (n, K): those stored in its folder, or computed now and stored.
 
-    They are computed in a training run's `precision`: bf16 is several times as fast where there is any, and its error of about 0.01 is
+    They are computed in a training run's `precision`: bf16 is several times as fast where there is any, and its error is
     far below what teachers differ by.
 
     Raises DataError for a teacher with neither weights nor the probabilities of these texts.

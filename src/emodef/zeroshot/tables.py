@@ -54,18 +54,20 @@ def zero_shot_tables(rows: Sequence[Row]) -> list[Table]:
 
 def _draws_tables(rows: Sequence[Row]) -> Iterator[Table]:
     """For labels held out, and for those trained: what each method scored, mean over the draws."""
-    drawn = [row for row in rows if _DRAW.search(row.task)]
-    for kind in dict.fromkeys(_DRAW.split(row.task)[-1].lstrip(", ") for row in drawn):
+    kinds: dict[str, list[Row]] = {}
+    for row in rows:
+        if drawn := _DRAW.search(row.task):
+            kinds.setdefault(row.task[drawn.end() :].lstrip(", "), []).append(row)
+    for kind, of_kind in kinds.items():
         found: dict[tuple[str, str, str], dict[str, Row]] = {}
-        for row in drawn:
-            if _DRAW.split(row.task)[-1].lstrip(", ") == kind:
-                # by data: what was not trained is the same whichever run held these labels out
-                found.setdefault((_DRAW.sub("", row.model), row.method, row.policy), {})[row.data] = row
+        for row in of_kind:
+            # by data: what was not trained is the same whichever run held these labels out
+            found.setdefault((_DRAW.sub("", row.model), row.method, row.policy), {})[row.data] = row
         cells: list[tuple[Cell, ...]] = []
         for (model, method, policy), draws in found.items():
             means = [_mean([row.measures[metric].value for row in draws.values()]) for metric in METRICS]
             cells.append((model, method, POLICIES.get(policy, policy), *means))
-        count = len({row.data for key in found for row in found[key].values()})
+        count = len({row.data for row in of_kind})
         note = f"Mean over {count} draws of labels ± their standard deviation; each draw, with intervals, is a table below."
         yield Table(f"{kind}, mean over {count} draws", COLUMNS, tuple(cells), (note,))
 
