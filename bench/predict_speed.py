@@ -135,8 +135,8 @@ def page(found: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
         "",
         *table(["", "texts/s", "emodef is faster by", "wanted"], rows),
         "",
-        f"Same model: {facts['same']}; the other: {facts['large']}. All read the same tokens, but for emoji: emodef may read them as words. Each process has the machine to itself "
-        "while it answers.",
+        f"Same model: {facts['same']}; the other: {facts['large']}. All read the same tokens, but for emoji: emodef may read them as "
+        "words. Each process has the machine to itself while it answers.",
         "",
         "One text at a time, in process, ms:",
         "",
