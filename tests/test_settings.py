@@ -190,6 +190,8 @@ def test_precision_is_as_asked_and_auto_is_what_the_device_is_made_for() -> None
     if _cpu_flags():
         assert resolve_precision("auto", cpu) == ("bf16" if native else "fp32")
     assert resolve_precision("auto", torch.device("meta")) == "fp32"
+    with pytest.raises(SettingsError, match="set precision = 'auto'"):
+        resolve_precision("tf32", cpu)
 
 
 def _cpu_flags() -> set[str]:

@@ -18,7 +18,7 @@ from emodef.train.model import Definitions, Inputs
 from emodef.train.settings import TrainSettings
 from emodef.train.tokenization import TextTokenizer
 
-GROUPS = 3  # definitions are encoded in so many groups of similar length: little padding, few passes
+GROUPS = 3  # on a CPU definitions are encoded in so many groups of similar length: little padding, few passes
 LEAST = 2  # labels of a step: with one there is nothing to tell apart
 STREAM = 5  # of the random numbers drawn here
 
@@ -38,7 +38,8 @@ class LabelTexts:
     def __init__(
         self, label_set: LabelSet, tokenizer: TextTokenizer, settings: TrainSettings, device: torch.device
     ) -> None:
-        self.tokenizer, self.settings, self.device, self.groups = tokenizer, settings, device, GROUPS
+        self.tokenizer, self.settings, self.device = tokenizer, settings, device
+        self.groups = GROUPS if device.type == "cpu" else 1  # padding costs a GPU less than a second pass
         self.variants = label_variants(label_set, settings.match_text, others=settings.match_vary > 0)
         self.first = np.cumsum([0, *map(len, self.variants)])
         self.tokens = tokenizer.encoder.tokenize([text for texts in self.variants for text in texts])

@@ -27,7 +27,13 @@ from emodef.train.architectures import takes_segments
 from emodef.train.batches import StepBatches
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.logs import TrainingLog
-from emodef.train.performance import clip_gradients, resolve_precision, trim_memory, tuned_process
+from emodef.train.performance import (
+    clip_gradients,
+    multiply_in,
+    resolve_precision,
+    trim_memory,
+    tuned_process,
+)
 from emodef.train.processes import Interrupted, any_process, caught_signals, global_losses, use_cpu
 from emodef.train.resume import load_best, load_state, save_best, save_state
 from emodef.train.sampling import epoch_ends
@@ -78,6 +84,7 @@ def train(
     unlabelled = unlabelled_texts(settings, train_split)
     accelerator = _accelerator(cpu)
     precision = resolve_precision(settings.precision, accelerator.device)
+    multiply_in(precision)
     log = log or TrainingLog(None)
     torch.manual_seed(settings.seed)  # the heads' first weights
     trained = begin(settings, train_split.label_set)

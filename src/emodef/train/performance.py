@@ -101,16 +101,27 @@ def _multiplied(multiply: Any, layer: nn.Linear, inputs: Tensor) -> Tensor:
 
 
 def resolve_precision(wanted: str, device: torch.device) -> str:
-    """ "fp32" or "bf16": for "auto" bf16 where the device multiplies it natively (GPU; CPU with AVX-512-BF16 or AMX)."""
+    """ "fp32", "tf32" or "bf16". For "auto" tf32 on a GPU that has it, bf16 on a CPU with AVX-512-BF16 or AMX, else fp32.
+
+    Batches of short texts leave a large GPU waiting for its next kernel, and bf16's casts are further kernels: tf32 has none.
+    Raises SettingsError for a precision that the device has not.
+    """
     if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported()
-    elif device.type == "cpu":
-        native = _cpu_has_bf16()
+        # both came with compute capability 8
+        native = torch.cuda.get_device_capability(device)[0] >= 8
+        best = "tf32"
     else:
-        native = False
-    if wanted == "bf16" and device.type == "cuda" and not native:
-        raise SettingsError("precision = 'bf16': this GPU has no bfloat16; set precision = 'fp32'")
-    return ("bf16" if native else "fp32") if wanted == "auto" else wanted
+        native, best = device.type == "cpu" and _cpu_has_bf16(), "bf16"
+    if wanted != "fp32" and wanted != "auto" and device.type == "cuda" and not native:
+        raise SettingsError(f"precision = {wanted!r}: this GPU does not have it; set precision = 'fp32'")
+    if wanted == "tf32" and device.type != "cuda":
+        raise SettingsError("precision = 'tf32' is for GPUs; set precision = 'auto'")
+    return (best if native else "fp32") if wanted == "auto" else wanted
+
+
+def multiply_in(precision: str) -> None:
+    """Have this process's fp32 matrix products on a GPU rounded to tf32, or not; bf16 is the caller's autocast."""
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
 
 
 def _cpu_has_bf16() -> bool:

@@ -160,8 +160,8 @@ class TrainSettings(BaseModel):
         0.3, gt=0, lt=1, description="a label is predicted where its probability exceeds this"
     )
     seed: int = Field(42, ge=0)
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where the device multiplies it natively, else fp32"
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = Field(
+        "auto", description="auto: tf32 on a GPU and bf16 on a CPU that multiply it natively, else fp32"
     )
     keep: Literal["last", "best"] = Field(
         "best", description="which epoch's weights are kept; best: by dev macro-F1"

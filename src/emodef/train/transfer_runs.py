@@ -24,7 +24,7 @@ from emodef.metrics import decide
 from emodef.train.architectures import architecture
 from emodef.train.loop import _step_seed, learning_rate_factor
 from emodef.train.model import DefinitionModel, Inputs, _initialise
-from emodef.train.performance import quick_linear
+from emodef.train.performance import multiply_in, quick_linear
 from emodef.train.processes import Interrupted
 from emodef.train.sampling import length_sorted_batches
 from emodef.train.tokenization import TextTokenizer
@@ -93,6 +93,7 @@ class Workbench:
         precision: str,
     ) -> None:
         self.settings, self.texts, self.device, self.precision = settings, texts, device, precision
+        multiply_in(precision)
         trained = start.load(settings, texts.corpus)
         self.tokenizer, self.model = trained.tokenizer, trained.model
         if settings.max_length > self.tokenizer.longest:

@@ -74,8 +74,8 @@ class TransferSettings(BaseModel):
         description="the smallest size there may be; the first so many training texts hold every label",
     )
     seed: int = Field(42, ge=0, description="of the splits; split n is trained with seed + n - 1")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where the device multiplies it natively, else fp32"
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = Field(
+        "auto", description="auto: tf32 on a GPU and bf16 on a CPU that multiply it natively, else fp32"
     )
 
     @field_validator("label_set", "dropout", "max_eval", mode="before")
