@@ -51,6 +51,14 @@ def test_groups_have_the_least_padding(lengths: list[int], most: int) -> None:
     assert found == least
 
 
+def test_only_a_cpu_reads_definitions_in_several_passes(tiny_bert_dir: Path) -> None:
+    made = TrainSettings(backbone=str(tiny_bert_dir), setup="match")
+    tokenizer = TextTokenizer.load(tiny_bert_dir)
+    elsewhere = LabelTexts(LABELS, tokenizer, made, torch.device("meta"))
+    assert len(elsewhere.whole().definitions.groups) == 1
+    assert len(label_texts(tiny_bert_dir).whole().definitions.groups) > 1
+
+
 def test_by_default_every_step_reads_every_label(tiny_bert_dir: Path) -> None:
     made = label_texts(tiny_bert_dir)
     assert made.of_step(0) is made.of_step(7)
