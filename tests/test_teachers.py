@@ -98,6 +98,8 @@ def test_probabilities_are_computed_once_and_serve_without_the_weights(
     first = targets(settings, train, cpu=True, tell=said.append)
     assert len(said) == 1
     assert "computed once" in said[0]
+    with np.load(teacher / STORED) as stored:
+        assert str(stored["match_precision"]) == "fp32"
     again = targets(settings, train, cpu=True, tell=said.append)
     assert len(said) == 1
     assert first is not None

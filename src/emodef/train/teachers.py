@@ -228,8 +228,8 @@ def probabilities_of(
 ) -> tuple[list[str], NDArray[np.float32]]:
     """A teacher's label names and its probabilities of some texts, (n, K): those stored in its folder, or computed now and stored.
 
-    They are computed in a training run's `precision`: bf16 is several times as fast where there is any, and its error is
-    far below what teachers differ by.
+    They are computed in a training run's `precision`, noted beside them: bf16 is several times as fast where there is any, and its
+    error is far below what teachers differ by.
 
     Raises DataError for a teacher with neither weights nor the probabilities of these texts.
     """
@@ -244,7 +244,7 @@ def probabilities_of(
         import torch
 
         from emodef.train.inference import load_model
-        from emodef.train.performance import resolve_precision
+        from emodef.train.performance import multiply_in, resolve_precision
 
         tell(f"{teacher.given}: its probabilities of {len(texts):,} texts are computed once")
         model = load_model(model_folder(teacher.path), cpu=cpu)
@@ -253,8 +253,10 @@ def probabilities_of(
             "weights": np.str_(weights),
             "names": np.array(model.label_set.names),
         }
-        bf16 = resolve_precision(precision, model.device) == "bf16"
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+        resolved = resolve_precision(precision, model.device)
+        stored[f"{scores}_precision"] = np.str_(resolved)
+        multiply_in(resolved)
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=resolved == "bf16"):
             stored[scores] = model.predict_proba(texts, scores=scores).astype(np.float16)
         buffer = BytesIO()
         np.savez_compressed(buffer, **stored)
