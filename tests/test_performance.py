@@ -19,8 +19,16 @@ from torch import nn
 
 from emodef.corpora import Corpus
 from emodef.train import loop
-from emodef.train.performance import quick_linear
+from emodef.train.performance import multiply_in, quick_linear, tuned_process
 from emodef.train.settings import TrainSettings
+
+
+def test_a_tuned_process_rounds_products_afterwards_as_before() -> None:
+    assert torch.get_float32_matmul_precision() == "highest"
+    with tuned_process():
+        multiply_in("tf32")
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 @pytest.mark.parametrize("bias", [True, False])

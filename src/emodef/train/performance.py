@@ -64,12 +64,14 @@ def _of_glibc(name: str) -> Any:
 
 @contextmanager
 def tuned_process() -> Iterator[None]:
-    """`tune_process` for a while: afterwards the caller's arithmetic knows denormals again."""
+    """`tune_process` for a while: afterwards the caller's arithmetic knows denormals again, and rounds products as it did."""
+    before = torch.get_float32_matmul_precision()
     tune_process()
     try:
         yield
     finally:
         torch.set_flush_denormal(False)
+        torch.set_float32_matmul_precision(before)
 
 
 @contextmanager
@@ -107,8 +109,7 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
     Raises SettingsError for a precision that the device has not.
     """
     if device.type == "cuda":
-        # both came with compute capability 8
-        native = torch.cuda.get_device_capability(device)[0] >= 8
+        native = torch.cuda.get_device_capability(device)[0] >= 8  # tf32 and bf16 came with it
         best = "tf32"
     else:
         native, best = device.type == "cpu" and _cpu_has_bf16(), "bf16"
