@@ -49,7 +49,11 @@ class RunSpec:
         given = self.settings
         backbone = str(given["backbone"]).replace("\\", "/").rstrip("/").rpartition("/")[2]
         parts = [backbone, given["setup"]]
-        parts += [f"{key}{self.canonical[key]:g}" for key in ("p", "steps_as_p") if key in self.canonical]
+        parts += [
+            f"{key}{self.canonical[key]:g}"
+            for key in ("p", "steps_as_p", "auxiliary_clip")
+            if key in self.canonical
+        ]
         parts += [f"{self.canonical['budget']}-steps"] if "budget" in self.canonical else []
         parts += (
             [f"without-draw{self.canonical['held_out_draw']}"] if "held_out_draw" in self.canonical else []

@@ -67,6 +67,7 @@ def _load() -> Known:
             "label_set",
             "start",
             "steps_as_p",
+            "auxiliary_clip",
             "dropout",
             "patience",
             "held_out_draw",

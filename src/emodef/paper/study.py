@@ -18,7 +18,14 @@ from emodef.paper.results import Run
 PAPER = "paper"
 BASELINE = "paper-baseline"
 _WORDS_ONLY = ("description", "save_every", "teacher", "unlabelled")  # change nothing in what is trained
-_ROW = ("backbone", "setup", "p", "budget", "steps_as_p")  # which row of a block a run belongs to
+_ROW = (
+    "backbone",
+    "setup",
+    "p",
+    "budget",
+    "steps_as_p",
+    "auxiliary_clip",
+)  # which row of a block a run belongs to
 _ONLY_WITH = {
     "match_learning_rate": "match",
     "match_text": "match",
@@ -36,7 +43,12 @@ _BEYOND = {
     "held_out": "trained without some labels",
     "held_out_draw": "trained without some labels",
 }
-_AUXILIARY = ("p", "budget", "max_pair_length")  # mean something only where there are auxiliary steps
+_AUXILIARY = (
+    "p",
+    "budget",
+    "auxiliary_clip",
+    "max_pair_length",
+)  # mean something only where there are auxiliary steps
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from emodef.train.resume import writing
 class TrainingLog:
     """Writes to `path` (JSON lines, appended), to the terminal where `console` is given, and to TensorBoard where `tensorboard` is.
 
-    Every `every` steps one line holds the mean loss of each task since the last one, the learning rate and examples per second.
+    Every `every` steps one line holds the means since the last one of each task's loss and of the gradient norm of primary and auxiliary
+    steps (before clipping), the learning rate and examples per second.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class TrainingLog:
 
 
 class ProgressBar:
-    """What the loop tells its steps and epochs to. `window`: losses since the last line, for a resume state."""
+    """What the loop tells its steps and epochs to. `window`: losses and gradient norms since the last line, for a resume state."""
 
     def __init__(
         self,
@@ -109,15 +110,18 @@ class ProgressBar:
     ) -> None:
         self.log, self.bar, self.writer, self.start = log, bar, writer, start
         self.task = bar.add_task("training", total=steps, completed=start, losses="", rate="")
-        self.window: dict[str, Any] = {"sums": {}, "counts": {}, **window}
+        self.window: dict[str, Any] = {**_empty_window(), **window}
         self.examples, self.since = 0, time.monotonic()
 
-    def step(self, done: int, losses: Mapping[str, float], made: Step, rate: float) -> None:
-        """Note the losses of step `done` (counted from 1)."""
+    def step(self, done: int, losses: Mapping[str, float], norm: float, made: Step, rate: float) -> None:
+        """Note the losses of step `done` (counted from 1) and the norm that its gradients had."""
         sums, counts = self.window["sums"], self.window["counts"]
         for task, loss in losses.items():
             sums[task] = sums.get(task, 0.0) + loss
             counts[task] = counts.get(task, 0) + 1
+        norms = self.window["norms"].setdefault("primary" if made.draw.primary else "auxiliary", [0.0, 0])
+        norms[0] += norm
+        norms[1] += 1
         self.examples += made.examples
         self.bar.update(self.task, completed=done)
         if done % self.log.every and done - self.start > self.log.every:
@@ -128,16 +132,18 @@ class ProgressBar:
         self.bar.update(self.task, losses=shown, rate=f"{speed:.0f} ex/s")
         if done % self.log.every:
             return
-        line = {
+        line: dict[str, Any] = {
             "step": done,
             "losses": means,
+            "gradient_norms": {kind: total / n for kind, (total, n) in sorted(self.window["norms"].items())},
             "learning_rate": rate,
             "examples_per_second": round(speed, 1),
         }
         self.log.write(line)
         self._scalars({f"loss/{task}": loss for task, loss in means.items()}, done)
+        self._scalars({f"gradient_norm/{kind}": mean for kind, mean in line["gradient_norms"].items()}, done)
         self._scalars({"learning_rate": rate, "examples_per_second": speed}, done)
-        self.window = {"sums": {}, "counts": {}}
+        self.window = _empty_window()
         self.examples, self.since = 0, time.monotonic()
 
     def epoch(self, result: Mapping[str, Any], done: int) -> None:
@@ -155,6 +161,10 @@ class ProgressBar:
             with writing(self.log.tensorboard or Path()):
                 for name, value in values.items():
                     self.writer.add_scalar(name, value, done)
+
+
+def _empty_window() -> dict[str, Any]:
+    return {"sums": {}, "counts": {}, "norms": {}}  # norms: kind of step -> [sum, number]
 
 
 def _is_before(line: str, step: int, epochs: int) -> bool:

@@ -151,7 +151,7 @@ def train(
                 for task, value in sums.items()
             }
             accelerator.backward(torch.stack(list(losses.values())).sum())
-            norm = clip_gradients(model, settings.gradient_clip)
+            norm = clip_gradients(model, settings.clip(primary=made.draw.primary))
             shown = global_losses(accelerator, losses)
             if not all(map(math.isfinite, (norm, *shown.values()))):
                 raise TrainingError(_not_finite(step + 1, shown, norm, settings, state))
@@ -159,7 +159,7 @@ def train(
             stepper.zero_grad(set_to_none=True)
 
             done = step + 1
-            bar.step(done, shown, made, rate * settings.learning_rate)
+            bar.step(done, shown, norm, made, rate * settings.learning_rate)
             if epoch_end := done in ends:
                 epoch = _evaluate_epoch(ends.index(done) + 1, trained, dev, settings, accelerator)
                 progress["epochs"].append(epoch)

@@ -89,6 +89,12 @@ class TrainSettings(BaseModel):
     )
     weight_decay: float = Field(0.0, ge=0)
     gradient_clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    auxiliary_clip: float | None = Field(
+        None,
+        gt=0,
+        description="the same for steps of cdp or mlm, whose gradients are far larger than the emotion task's: Adam divides both by one "
+        "running size; 'none': gradient_clip",
+    )
     dropout: float | None = Field(None, ge=0, lt=1, description="replaces the checkpoint's dropout rates")
     max_length: int = Field(50, ge=4, description="tokens of a text, special tokens included")
     max_pair_length: int = Field(
@@ -176,6 +182,7 @@ class TrainSettings(BaseModel):
         "start",
         "unlabelled",
         "steps_as_p",
+        "auxiliary_clip",
         "dropout",
         "patience",
         "held_out_draw",
@@ -233,6 +240,10 @@ class TrainSettings(BaseModel):
         """Whose probabilities the model answers with: the matching head's where it was trained, else the emotion head's."""
         return "match" if "match" in self.tasks else "emotion"
 
+    def clip(self, *, primary: bool) -> float:
+        """The largest gradient norm of a step of the primary task, or of the auxiliary one."""
+        return self.gradient_clip if primary or self.auxiliary_clip is None else self.auxiliary_clip
+
     def canonical(self) -> dict[str, Any]:
         """What a run's result depends on: what is not at its default, less what this setup makes no use of.
 
@@ -240,7 +251,7 @@ class TrainSettings(BaseModel):
         """
         unused = {"description", "save_every", "teacher", "unlabelled"}
         if not self.auxiliary:
-            unused |= {"p", "budget", "max_pair_length"}
+            unused |= {"p", "budget", "auxiliary_clip", "max_pair_length"}
         if "mlm" not in self.tasks:
             unused |= {"mlm_rate"}
         if "match" not in self.tasks:
