@@ -26,6 +26,7 @@ from tiny_training import train_and_save
 
 Splits = dict[str, Corpus]
 STEP: Any = Step(batch=None, counts={}, draw=Draw(True, 0, 0), examples=16)  # type: ignore[arg-type]
+PAIRS: Any = Step(batch=None, counts={}, draw=Draw(False, 0, 0), examples=16)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -43,17 +44,18 @@ def test_lines_hold_means_since_the_line_before(tmp_path: Path) -> None:
     log = TrainingLog(tmp_path / "deep" / "log.jsonl", every=3)
     with log.progress(7) as bar:
         for done in range(1, 8):
-            bar.step(
-                done, {"emotion": float(done)} if done % 2 else {"cdp": 10.0 * done, "mlm": 0.5}, STEP, 1e-3
-            )
+            losses = {"emotion": float(done)} if done % 2 else {"cdp": 10.0 * done, "mlm": 0.5}
+            bar.step(done, losses, 0.1 * done, STEP if done % 2 else PAIRS, 1e-3)
         bar.epoch({"epoch": 1, "dev_macro_f1": 0.25, "dev_micro_f1": 0.5}, 7)
     first, second, epoch = lines(tmp_path / "deep" / "log.jsonl")
     assert first["step"] == 3
     assert first["losses"] == {"cdp": 20.0, "emotion": 2.0, "mlm": 0.5}
+    assert first["gradient_norms"] == pytest.approx({"primary": 0.2, "auxiliary": 0.2})
     assert first["learning_rate"] == 1e-3
     assert first["examples_per_second"] > 0
     assert second["step"] == 6
     assert second["losses"] == {"cdp": 50.0, "emotion": 5.0, "mlm": 0.5}
+    assert second["gradient_norms"] == pytest.approx({"primary": 0.5, "auxiliary": 0.5})
     assert epoch == {"epoch": 1, "dev_macro_f1": 0.25, "dev_micro_f1": 0.5}
 
 
@@ -110,7 +112,7 @@ def test_a_first_loss_is_shown_at_the_first_step() -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=160, color_system=None)
     with TrainingLog(None, console=console, every=1000).progress(2000) as bar:
-        bar.step(1, {"emotion": 0.6931}, STEP, 0.0)
+        bar.step(1, {"emotion": 0.6931}, 0.1, STEP, 0.0)
         bar.bar.refresh()
     assert "emotion 0.6931" in screen.getvalue()
 
@@ -150,6 +152,7 @@ def test_tensorboard_gets_losses_and_dev_metrics_at_their_steps(
     train(settings, tiny_corpus, tmp_path / "run", cpu=True, log=log(), resume=True)
     found = scalars(folder)
     assert {"loss/emotion", "loss/cdp", "loss/mlm", "learning_rate", "examples_per_second"} <= set(found)
+    assert {"gradient_norm/primary", "gradient_norm/auxiliary"} <= set(found)
     assert [step for step, _ in found["learning_rate"]] == [5, 10, 15]
     assert [step for step, _ in found["dev/macro_f1"]] == [8, 16]
 

@@ -258,11 +258,18 @@ def test_controls(study: Study) -> None:
     assert value(rows["BERT+CDP, equal primary steps"]["all steps"]) == 19.5
     assert value(rows["BERT+CDP"]["minutes"]) == 1.5
     assert rows["BERT+MLM"]["seeds"] == NOT_RUN
+    held = rows["BERT+CDP, gradients held to 0.1"]
+    assert held["test F1 [95%]"] == scored(study, "cdp", auxiliary_clip=0.1) != scored(study, "cdp")
+    assert rows["BERT+MLM, gradients held to 0.1"]["seeds"] == NOT_RUN
+    assert any("not to 1 as a primary step's" in note for note in parts["paper-bert-fixed"].notes)
+    assert not any("held to" in str(row) for row in by_row(parts["minilm-minilm-fixed"]))
     gains = by_row(parts["paper-bert-gains-fixed"])
     assert set(gains) == {
         "BERT+CDP over BERT: equal steps in all",
         "BERT+CDP over BERT at their primary steps",
         "BERT+CDP, equal primary steps, over BERT",
+        "BERT+CDP, gradients held to 0.1, over BERT+CDP",
+        "BERT+CDP, gradients held to 0.1, over BERT at their primary steps",
         "BERT+match over BERT: equal steps",
     }
     row = gains["BERT+CDP over BERT at their primary steps"]
@@ -336,7 +343,8 @@ def test_examples_are_found_by_id_across_splits(study: Study) -> None:
 
 def test_runs_table(study: Study) -> None:
     rows = by_row(runs_table(study))
-    assert len(rows) == len(study.runs) == 18
+    assert len(rows) == len(study.runs) == 20
+    assert rows["held-1"]["settings"] == "paper, auxiliary_clip 0.1"
     assert rows["cdp-2"]["p"] == 0.5
     assert rows["longer-1"]["settings"] == "paper, budget primary"
     assert rows["half-1"]["settings"] == "paper, steps_as_p 0.5"

@@ -130,7 +130,7 @@ def test_command(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     refused = emodef_command("paper", "table2", *common, "--format", "csv", code=2)
     assert "--out" in refused.stderr
     runs = emodef_command("paper", "runs", *common, "--format", "csv")
-    assert len(list(csv.reader(io.StringIO(runs.stdout)))) == 1 + 18
+    assert len(list(csv.reader(io.StringIO(runs.stdout)))) == 1 + 20
     missing = emodef_command("paper", "table3", "--results", tmp_path / "none", code=3)
     assert "--results" in missing.stderr
     emodef_command("paper", "table9", code=2)

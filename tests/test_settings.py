@@ -297,6 +297,17 @@ def test_the_campaign_is_what_two_cores_can_do() -> None:
     assert [(r.setup, r.steps_as_p) for r in found if r.seed == 43][-1] == ("none", 0.5)
 
 
+def test_the_bounded_runs_are_the_campaigns_but_for_the_limit() -> None:
+    campaign = {
+        (run.setup, run.seed): run for run in load_experiment("minilm_campaign").runs if run.auxiliary
+    }
+    found = load_experiment("minilm_bounded").runs
+    assert {(run.setup, run.seed) for run in found} == set(campaign)
+    for run in found:
+        expected = campaign[run.setup, run.seed].canonical() | {"auxiliary_clip": 0.1}
+        assert run.canonical() == expected
+
+
 def test_the_papers_tables_are_the_papers_runs() -> None:
     paper = load_recipe("paper").canonical()
     assert paper == {}

@@ -129,6 +129,7 @@ def write_results(root: Path) -> Path:
         "cdp": {"setup": "cdp", "skill": 0.3, "steps": (6, 4)},
         "match": {"setup": "match", "skill": 0.6},
         "half": {"steps_as_p": 0.5, "steps": (6, 0)},
+        "held": {"setup": "cdp", "auxiliary_clip": 0.1, "skill": 0.4, "steps": (6, 4)},
         "longer": {"setup": "cdp", "budget": "primary", "steps": (10, 8)},
         "p1": {"setup": "cdp", "p": 0.1, "skill": 0.1, "steps": (1, 9)},
         "p1-longer": {"setup": "cdp", "p": 0.1, "budget": "primary", "steps": (10, 90)},

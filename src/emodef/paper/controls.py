@@ -1,4 +1,4 @@
-"""Controls that the paper lacks: auxiliary steps at equal total and at equal primary steps. Imports statistics, study, cells."""
+"""Controls that the paper lacks: equal steps in all, equal primary steps, smaller auxiliary gradients. Imports statistics, study, cells."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from emodef.reporting import Cell, Column, Table
 
 _FEWER = "at their primary steps"
 _MORE = "equal primary steps"
+_HELD = "gradients held to"
 
 
 def controls(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
@@ -35,14 +36,15 @@ def controls(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
             for policy in shown(block, policies):
                 parts[f"{start}-{policy}"] = _table(study, block, backbone, rows, policy)
                 title = heading(f"Controls: gain in macro F1 on test, {backbone}", block, policy)
-                gains = gains_table(study, _comparisons(backbone, rows), policy, title)
+                gains = gains_table(study, _comparisons(block, backbone, rows), policy, title)
                 if gains is not None:
                     parts[f"{start}-gains-{policy}"] = gains
     return parts
 
 
 def control_rows(block: Block, backbone: str) -> dict[str, Group | None]:
-    """Title -> runs: alone, alone with fewer steps, then each setup under the paper's rule and with equal primary steps, then ours."""
+    """Title -> runs: alone, alone with fewer steps, then each setup under the paper's rule, with equal primary steps and with smaller
+    gradients of auxiliary steps, then ours."""
     alone = row_title(backbone, KNOWN.setups[0])
     rows = {
         alone: block.find(backbone, "none"),
@@ -53,7 +55,13 @@ def control_rows(block: Block, backbone: str) -> dict[str, Group | None]:
         rows[title] = block.find(backbone, setup.name)
         if setup.column is not None:
             rows[f"{title}, {_MORE}"] = block.find(backbone, setup.name, budget="primary")
+            for clip in block.clips(backbone):
+                rows[_held(title, clip)] = block.find(backbone, setup.name, auxiliary_clip=clip)
     return rows
+
+
+def _held(title: str, clip: float) -> str:
+    return f"{title}, {_HELD} {clip:g}"
 
 
 def _table(study: Study, block: Block, backbone: str, rows: dict[str, Group | None], policy: str) -> Table:
@@ -74,6 +82,7 @@ def _table(study: Study, block: Block, backbone: str, rows: dict[str, Group | No
         f"at p = {KNOWN.p:g} about half of the steps are auxiliary, and the steps in all do not grow; “{_FEWER}”: the emotion task alone, "
         f"with as many steps as the others make primary ones; “{_MORE}”: the others, until they have made as many primary "
         "steps as it makes in all",
+        *_held_note(block, backbone),
         "minutes: by the clock, on " + (_hardware(rows) or "nothing yet"),
         *notes(study),
     )
@@ -82,8 +91,18 @@ def _table(study: Study, block: Block, backbone: str, rows: dict[str, Group | No
     )
 
 
+def _held_note(block: Block, backbone: str) -> tuple[str, ...]:
+    """What the rows with smaller gradients are, where there are any."""
+    if not block.clips(backbone):
+        return ()
+    usual = KNOWN.settings["gradient_clip"]
+    return (
+        f"“{_HELD}”: the norm of an auxiliary step's gradient is limited to that (auxiliary_clip), not to {usual:g} as a primary step's",
+    )
+
+
 def _comparisons(
-    backbone: str, rows: dict[str, Group | None]
+    block: Block, backbone: str, rows: dict[str, Group | None]
 ) -> dict[str, tuple[Group | None, Group | None]]:
     alone, fewer = rows[backbone], rows[f"{backbone}, {_FEWER}"]
     pairs: dict[str, tuple[Group | None, Group | None]] = {}
@@ -95,6 +114,10 @@ def _comparisons(
         pairs[f"{title} over {backbone}: equal steps in all"] = (alone, rows[title])
         pairs[f"{title} over {backbone} {_FEWER}"] = (fewer, rows[title])
         pairs[f"{title}, {_MORE}, over {backbone}"] = (alone, rows[f"{title}, {_MORE}"])
+        for clip in block.clips(backbone):
+            held = _held(title, clip)
+            pairs[f"{held}, over {title}"] = (rows[title], rows[held])
+            pairs[f"{held}, over {backbone} {_FEWER}"] = (fewer, rows[held])
     return pairs
 
 

@@ -123,10 +123,11 @@ class Block:
         p: float = KNOWN.p,
         budget: str = "total",
         steps_as_p: float | None = None,
+        auxiliary_clip: float | None = None,
     ) -> Group | None:
         """The group of one row, with the head it answers with; None where it has not been run.
 
-        p and budget matter only where the setup has auxiliary steps, steps_as_p only where it has none.
+        p, budget and auxiliary_clip matter only where the setup has auxiliary steps, steps_as_p only where it has none.
         """
         wanted = KNOWN.setup(setup).name
         for group in self.groups:
@@ -136,9 +137,15 @@ class Block:
                 and settings.get("p", p) == p
                 and settings.get("budget", budget) == budget
                 and settings.get("steps_as_p") == steps_as_p
+                and settings.get("auxiliary_clip") == auxiliary_clip
             ):
                 return group
         return None
+
+    def clips(self, backbone: str) -> list[float]:
+        """The limits that gradients of auxiliary steps were held to, where not to that of all steps, ascending."""
+        held = (group.settings.get("auxiliary_clip") for group in self.groups if group.backbone == backbone)
+        return sorted({clip for clip in held if clip is not None})
 
 
 def row_title(backbone: str, setup: Setup) -> str:

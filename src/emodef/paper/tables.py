@@ -24,7 +24,7 @@ TITLES = {
     "table3": "Table III: the sampling probability p",
     "table4": "Table IV: F1 by label",
     "table5": "Table V: disagreements with the annotators",
-    "controls": "Controls: equal steps in all, and equal primary steps",
+    "controls": "Controls: equal steps in all, equal primary steps, smaller gradients of auxiliary steps",
     "runs": "The runs behind the tables",
 }
 # made of other results than a `Study`'s, by a function of its own
@@ -37,7 +37,7 @@ RECIPES = {
     "table3": ("table3", "table3_primary"),
     "table4": ("table4",),
     "table5": ("table4",),
-    "controls": ("minilm_campaign",),
+    "controls": ("minilm_campaign", "minilm_bounded"),
 }
 _FROM_RUNS: Mapping[str, Callable[[Study, Sequence[str]], Parts]] = {
     "table2": table2,
@@ -106,7 +106,7 @@ def write(name: str, parts: Parts, folder: str | os.PathLike[str], command: str)
 def _settings(block: Block, settings: Mapping[str, object]) -> str:
     extra = [
         f"{key} {settings[key]}"
-        for key in ("budget", "steps_as_p")
+        for key in ("budget", "steps_as_p", "auxiliary_clip")
         if settings.get(key) not in (None, "total")
     ]
     return ", ".join([block.name, *extra])

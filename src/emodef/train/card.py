@@ -112,12 +112,19 @@ def _cross_validated(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _budget(settings: TrainSettings) -> str:
-    """What is unusual about the number of steps."""
+    """What is unusual about the steps: their number, and how large those of the definition tasks may be."""
     if settings.steps_as_p is not None:
         return f" As many steps as a run with p = {settings.steps_as_p:g} makes primary ones."
-    if settings.budget == "primary" and settings.auxiliary:
-        return " The primary steps alone are epochs × batches of the texts."
-    return ""
+    if not settings.auxiliary:
+        return ""
+    told = (
+        " The primary steps alone are epochs × batches of the texts." if settings.budget == "primary" else ""
+    )
+    if settings.auxiliary_clip is not None:
+        told += (
+            f" Gradients of the definition tasks' steps are held to a norm of {settings.auxiliary_clip:g}."
+        )
+    return told
 
 
 def _with_interval(estimate: Any) -> str:

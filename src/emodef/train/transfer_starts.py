@@ -110,7 +110,9 @@ def _runs(setup: str, settings: TransferSettings, results: Path) -> Iterator[Sta
             continue
         if (about.tasks, about.backbone, about.pooling) != wanted or about.corpus != "goemotions":
             continue
-        if about.steps_as_p is not None or about.budget != "total":  # controls
+        if (
+            about.steps_as_p is not None or about.budget != "total" or about.auxiliary_clip is not None
+        ):  # controls
             continue
         if (run / "model" / WEIGHTS).is_file():
             yield _described(setup, run, str(run))
