@@ -176,6 +176,7 @@ def test_every_run_of_the_recipes_has_a_row() -> None:
         "table4": {"paper", "paper-baseline"},
         "gpu_campaign": {"paper"},
         "minilm_campaign": {"paper", "minilm"},
+        "minilm_bounded": {"paper", "minilm"},
     }.items():
         runs = []
         for number, settings in enumerate(load_experiment(recipe).runs):
@@ -186,7 +187,8 @@ def test_every_run_of_the_recipes_has_a_row() -> None:
         for block in made:
             for group in block.groups:
                 settings = group.settings
-                row = {key: settings[key] for key in ("p", "budget", "steps_as_p") if key in settings}
+                keys = ("p", "budget", "steps_as_p", "auxiliary_clip")
+                row = {key: settings[key] for key in keys if key in settings}
                 if block.name != "paper-baseline":
                     assert block.find(group.backbone, group.setup.name, **row) is group
                 assert len(group.runs) == len({run.seed for run in group.runs})

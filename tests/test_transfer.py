@@ -27,6 +27,7 @@ from emodef.train.run import run_training
 from emodef.train.settings import TrainSettings, load_experiment
 from emodef.train.transfer import OutOfTime, run_transfer
 from emodef.train.transfer_plan import plan_transfer
+from emodef.train.transfer_processes import shared_out
 from emodef.train.transfer_runs import Workbench
 from emodef.train.transfer_settings import TransferSettings
 from emodef.train.transfer_starts import find_starts
@@ -172,13 +173,27 @@ def test_no_run_begins_after_the_time_is_up(study: Callable[..., TransferSetting
     assert (plan_transfer(study(splits=3), tmp_path, cpu=True).seconds() or 0) > 0
 
 
+@pytest.mark.parametrize("starts", [["untuned", "none", "match"], ["untuned"]])
 def test_several_processes_make_the_same_rows(
-    study: Callable[..., TransferSettings], tuned: dict[str, Path], tmp_path: Path
+    study: Callable[..., TransferSettings], tuned: dict[str, Path], tmp_path: Path, starts: list[str]
 ) -> None:
-    settings = study(sizes=[12], starts=["untuned", "none", "match"])
+    settings = study(sizes=[12], starts=starts)
     alone = run_transfer(settings, tmp_path / "alone", tuned, cpu=True)
     together = run_transfer(settings, tmp_path / "together", tuned, cpu=True, jobs=2)
     assert {told(row) for row in together.rows()} == {told(row) for row in alone.rows()}
+
+
+def test_runs_are_shared_out_where_there_are_more_processes_than_starts(
+    study: Callable[..., TransferSettings], tmp_path: Path
+) -> None:
+    units = plan_transfer(study(), tmp_path, cpu=True).units
+    assert [len(unit.runs) for unit in units] == [4]
+    for jobs, parts in ((1, [4]), (2, [2, 2]), (3, [2, 1, 1]), (9, [1, 1, 1, 1])):
+        shared = shared_out(units, jobs)
+        assert [len(unit.runs) for unit in shared] == parts
+        assert sorted(run for unit in shared for run in unit.runs) == sorted(units[0].runs)
+    assert shared_out([*units, *units, *units], 2) == [*units, *units, *units]
+    assert shared_out([], 2) == []
 
 
 def test_a_run_that_fails_does_not_stop_the_others(
@@ -376,7 +391,9 @@ def test_the_measurement_of_runs_per_minute(
         ]
     )  # fmt: skip
     found = json.loads((tmp_path / "transfer.json").read_text())
-    assert set(found["ratios"]) == {"a process a run", "plain script"}
+    assert set(found["ratios"]) == {
+        "ours, one process", "a process a run", "plain script", "plain script, side by side",
+    }  # fmt: skip
     assert found["study"]["steps"] == 1
     assert all(seconds > 0 for seconds in found["seconds"].values())
     assert str(moods_backbone.parent) not in (tmp_path / "transfer.md").read_text()

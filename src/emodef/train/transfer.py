@@ -56,7 +56,7 @@ def run_transfer(
     """Make the runs of a study that `results` does not hold yet, and return the study's folder.
 
     starts: name -> a run's or model's folder, for starts that are not to be looked for in `results`, and further ones. jobs: processes,
-    each with a start and a corpus at a time. stop_after: minutes after which no new run begins.
+    each with a start and a corpus at a time, or a share of their runs. stop_after: minutes after which no new run begins.
     Raises SettingsError and DataError for what does not fit, before anything is run; Interrupted after Ctrl-C or SIGTERM, OutOfTime
     after `stop_after`; TrainingError at the end where runs failed, the others having been made.
     """
@@ -80,8 +80,8 @@ def run_study(
             folder.save_splits(drawn)
         told = stack.enter_context(_Told(study, console))
         caught = stack.enter_context(caught_signals())
-        if jobs > 1 and len(study.units) > 1:
-            run_in_processes(study, min(jobs, len(study.units)), told, caught, deadline)
+        if (jobs := min(jobs, study.pending)) > 1:
+            run_in_processes(study, jobs, told, caught, deadline)
         else:
             run_here(study, told, caught, deadline)
     if told.failures:

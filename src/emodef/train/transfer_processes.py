@@ -1,9 +1,10 @@
-"""A transfer study's runs made in this process, or in several, each with a start and a corpus at a time. Imports torch."""
+"""A transfer study's runs made in this process, or in several, each with a start and a corpus, or a share of their runs, at a time."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from signal import SIG_IGN, SIGINT, signal
@@ -97,6 +98,16 @@ def run_here(study: Study, told: Told, caught: Sequence[int], deadline: float | 
             told.row(row)
 
 
+def shared_out(units: Sequence[Unit], jobs: int) -> list[Unit]:
+    """The same runs in at least `jobs` units, as long as there are as many runs: each is cut into equal parts where there are too few."""
+    parts = -(-jobs // max(1, len(units)))
+    return [
+        replace(unit, runs=unit.runs[part::parts])
+        for unit in units
+        for part in range(min(parts, len(unit.runs)))
+    ]
+
+
 def run_in_processes(
     study: Study, jobs: int, told: Told, caught: Sequence[int], deadline: float | None
 ) -> None:
@@ -105,7 +116,8 @@ def run_in_processes(
     stop = context.Event()
     threads = max(1, torch.get_num_threads() // jobs)
     waiting = sorted(
-        study.units, key=lambda unit: -sum(study.cost(unit.corpus, size) for size, _, _ in unit.runs)
+        shared_out(study.units, jobs),
+        key=lambda unit: -sum(study.cost(unit.corpus, size) for size, _, _ in unit.runs),
     )
     pipes: dict[Any, Any] = {}
     try:
