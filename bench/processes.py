@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing as mp
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bench.children import Child
 from bench.steps import Knobs, Trainer, batches_of
 from bench.timing import Epoch, Round, Size, side_by_side, timed
 from emodef.corpora import Corpus
@@ -46,15 +46,7 @@ class Process:
         threads: int,
     ) -> None:
         self.name = tuning
-        context = mp.get_context("spawn")  # a fork would inherit this process's tuning
-        self._here, there = context.Pipe()
-        self._process = context.Process(
-            target=_serve,
-            args=(there, tuning, settings, corpus, knobs, size, epoch_steps, threads),
-            daemon=True,
-        )
-        self._process.start()
-        there.close()
+        self._child = Child(tuning, _serve, tuning, settings, corpus, knobs, size, epoch_steps, threads)
 
     def run(self, number: int, limit: int | None = None) -> Round:
         """Make the steps of one round there."""
@@ -66,17 +58,11 @@ class Process:
 
     def close(self) -> None:
         """End the process."""
-        if self._process.is_alive():
-            self._here.send(None)
-        self._process.join(timeout=30)
+        self._child.close()
 
     def _ask(self, *request: object) -> Any:
-        self._here.send(request)
-        try:
-            answer = self._here.recv()
-        except EOFError:
-            raise RuntimeError(f"the process of {self.name!r} ended early; its error stands above") from None
-        return answer
+        self._child.ask(request)
+        return self._child.answer()
 
 
 def _serve(

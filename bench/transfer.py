@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing as mp
 import sys
 import tempfile
 import time
@@ -29,6 +28,7 @@ from typing import Any
 
 import torch
 
+from bench.children import Child
 from bench.light import Run, parser, seconds
 from bench.report import table
 from bench.rounds import interleaved, median, ratio, shown
@@ -36,6 +36,7 @@ from emodef.train.performance import tuned_process
 from emodef.train.transfer_plan import Study, plan_transfer
 from emodef.train.transfer_runs import Outcome, Workbench
 from emodef.train.transfer_settings import UNTUNED, TransferSettings
+from emodef.transfers import Rows
 
 OURS, ALONE = "ours", "ours, one process"
 ANEW, PLAIN, PLAIN_BESIDE = "a process a run", "plain script", "plain script, side by side"
@@ -91,51 +92,31 @@ Path(sys.argv[2]).write_text(str(right / len(order["test"]["texts"])))
 
 
 class Bench:
-    """A workbench of a study's first start and corpus, made when first used, and the runs it makes."""
+    """A workbench of a study's one start and corpus, made when first used, and the runs it makes, counted from 0: one a split."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
+        ((self.name, self.texts),) = study.corpora.items()
         self._made: Workbench | None = None
 
-    def run(self, number: int) -> Outcome:
-        """Make a run; `number`: counted from 0, for its split."""
-        study, settings = self.study, self.study.settings
-        if self._made is None:
-            start, texts = study.units[0].start, next(iter(study.corpora.values()))
-            device = torch.device("cpu")
-            self._made = Workbench(start, texts, settings, device=device, precision=study.precision)
+    def rows(self, number: int) -> tuple[Rows, Rows]:
+        """The texts that a run trains on, and those it predicts."""
+        settings, drawn = self.study.settings, self.study.splits[self.name]
         split, size = 1 + number % settings.splits, settings.sizes[0]
-        drawn = next(iter(study.splits.values()))
-        rows = drawn.train(split, size), drawn.test(split, size, settings.max_eval)
-        return self._made.run(*rows, "softmax", split)
+        return drawn.train(split, size), drawn.test(split, size, settings.max_eval)
 
-
-class Worker:
-    """A process of one thread that makes runs as it is asked to."""
-
-    def __init__(self, study: Study) -> None:
-        context = mp.get_context("spawn")
-        self._here, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(there, study), daemon=True)
-        self._process.start()
-        there.close()
-
-    def ask(self, numbers: Sequence[int]) -> None:
-        """Have these runs made."""
-        self._here.send(list(numbers))
-
-    def wait(self) -> None:
-        """Until they are. Raises EOFError where the process has ended."""
-        self._here.recv()
-
-    def close(self) -> None:
-        """End the process."""
-        if self._process.is_alive():
-            self._here.send(None)
-        self._process.join(timeout=30)
+    def run(self, number: int) -> Outcome:
+        """Make a run."""
+        study = self.study
+        if self._made is None:
+            self._made = Workbench(
+                study.units[0].start, self.texts, study.settings, device=torch.device("cpu"), precision=study.precision
+            )  # fmt: skip
+        return self._made.run(*self.rows(number), "softmax", study.settings.seed + number)
 
 
 def _serve(pipe: Connection, study: Study) -> None:
+    """In a process of one thread: make the runs that are asked for."""
     torch.set_num_threads(1)
     with tuned_process():
         bench = Bench(study)
@@ -147,28 +128,24 @@ class Contenders:
     """The ways, each making the same run: split 1 of the study, and for ours the splits after it too."""
 
     def __init__(self, study: Study, threads: int, data_dir: str | None, place: Path, runs: int) -> None:
-        self.study, self.threads, self.place, self.runs = study, threads, place, runs
-        settings, (name,) = study.settings, study.corpora
-        self.texts, self.splits, self.size = study.corpora[name], study.splits[name], settings.sizes[0]
-        one = settings.model_copy(update={"splits": 1})
-        self.train, self.test = (
-            self.splits.train(1, self.size),
-            self.splits.test(1, self.size, settings.max_eval),
-        )
-        trained = study.units[0].start.load(settings, self.texts.corpus)
+        self.threads, self.place, self.runs = threads, place, runs
+        self.bench, settings = Bench(study), study.settings
+        texts = self.bench.texts
+        trained = study.units[0].start.load(settings, texts.corpus)
         order: dict[str, Any] = {
-            "settings": one.model_dump(mode="json"),
+            "settings": settings.model_copy(update={"splits": 1}).model_dump(mode="json"),
             "data_dir": data_dir,
             "backbone": trained.settings.backbone_path(),
-            "labels": len(self.splits.names),
+            "labels": len(texts.corpus.label_set),
         }
-        for part, rows in (("train", self.train), ("test", self.test)):
-            texts, answers = [self.texts.corpus.texts[i] for i in rows], self.texts.answers[rows].tolist()
-            order[part] = {"texts": texts, "answers": answers}
+        for part, rows in zip(("train", "test"), self.bench.rows(0), strict=True):
+            order[part] = {
+                "texts": [texts.corpus.texts[i] for i in rows],
+                "answers": texts.answers[rows].tolist(),
+            }
         self.order = place / "order.json"
         self.order.write_text(json.dumps(order), encoding="utf-8")
-        self.bench = Bench(study)
-        self.workers = [Worker(study) for _ in range(threads)]
+        self.workers = [Child(OURS, _serve, study) for _ in range(threads)]
 
     def ours(self, number: int) -> float:
         """Seconds a run, in processes that are there; all have loaded the encoder before the first round that counts."""
@@ -177,7 +154,7 @@ class Contenders:
             first = (number * len(self.workers) + place) * self.runs
             worker.ask(range(first, first + self.runs))
         for worker in self.workers:
-            worker.wait()
+            worker.answer()
         return (time.perf_counter() - start) / (self.runs * len(self.workers))
 
     def alone(self, number: int) -> float:
@@ -275,11 +252,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ways.close()
         plain_accuracy = float((Path(place) / "accuracy.txt").read_text(encoding="utf-8"))
     outcome = ways.bench.run(0)
-    right = outcome.predicted.argmax(1) == ways.texts.answers[ways.test]
+    train, test = ways.bench.rows(0)
+    right = outcome.predicted.argmax(1) == ways.bench.texts.answers[test]
     found = {
         "study": {
-            "corpus": next(iter(study.corpora)), "backbone": Path(options.backbone).name, "train_texts": len(ways.train),
-            "test_texts": len(ways.test), "steps": outcome.steps, "batch_size": study.settings.batch_size, "threads": threads,
+            "corpus": next(iter(study.corpora)), "backbone": Path(options.backbone).name, "train_texts": len(train),
+            "test_texts": len(test), "steps": outcome.steps, "batch_size": study.settings.batch_size, "threads": threads,
             "precision": study.precision, "rounds": rounds, "runs": runs,
         },
         "seconds": {name: round(median(values), 3) for name, values in taken.items()},

@@ -99,7 +99,7 @@ def run_here(study: Study, told: Told, caught: Sequence[int], deadline: float | 
 
 
 def shared_out(units: Sequence[Unit], jobs: int) -> list[Unit]:
-    """The same runs in at least `jobs` units, as long as there are as many runs: each is cut into equal parts where there are too few."""
+    """The same runs in more units, where there are fewer units than `jobs`: each is cut into equally many parts, if it has so many runs."""
     parts = -(-jobs // max(1, len(units)))
     return [
         replace(unit, runs=unit.runs[part::parts])
