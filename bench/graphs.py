@@ -24,8 +24,11 @@ node = helper.make_node
 Product = Callable[[Graph, NodeProto], list[NodeProto]]
 
 
-def plain_dynamic(model: onnx.ModelProto) -> onnx.ModelProto:
-    """onnxruntime's `quantize_dynamic`, as most use it: an activation's scale is taken from the whole batch."""
+def plain_dynamic(model: onnx.ModelProto, reduce_range: bool = False) -> onnx.ModelProto:
+    """onnxruntime's `quantize_dynamic`, as most use it: an activation's scale is taken from the whole batch.
+
+    Its weights have 8 bits, whose products saturate on CPUs without VNNI; `reduce_range`, the tool's own option, gives them 7.
+    """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory() as made:
@@ -34,7 +37,11 @@ def plain_dynamic(model: onnx.ModelProto) -> onnx.ModelProto:
             Graph.of(model).model(), before
         )  # which names the fused operations' domain, as the tool needs it
         quantize_dynamic(
-            before, after, weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": TensorProto.FLOAT}
+            before,
+            after,
+            weight_type=QuantType.QInt8,
+            reduce_range=reduce_range,
+            extra_options={"DefaultTensorType": TensorProto.FLOAT},
         )
         return onnx.load(after)
 

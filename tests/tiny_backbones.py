@@ -18,6 +18,7 @@ In transformers 5 the tokenizers of XLNet and ALBERT give segments only when ask
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -110,15 +111,22 @@ def _configuration(architecture: str, tokenizer: Any) -> tuple[dict[str, Any], s
 
 
 def _vocabulary(kind: str, special: Iterable[str], lower: bool = True) -> dict[str, Any]:
-    """Train a vocabulary; returns the `model` part of tokenizers' own JSON: "vocab", and "merges" for BPE."""
+    """Train a vocabulary; returns the `model` part of tokenizers' own JSON: "vocab", and "merges" for BPE.
+
+    The same one in every process: of the library's trainers only BPE's is repeatable as it is. WordPiece's numbers the characters
+    within words in the order of a hash table, and breaks ties by number, so it gets them numbered; Unigram's pieces are BPE's, the
+    likelier the earlier they were merged.
+    """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+    special = list(special)
+    within = [f"##{character}" for character in sorted(set("".join(_SENTENCES).lower()) - {" "})]
     model, before, trainer = {
         "wordpiece": (
             models.WordPiece(unk_token="[UNK]"),
             pre_tokenizers.BertPreTokenizer(),
             trainers.WordPieceTrainer(
-                vocab_size=VOCABULARY, special_tokens=list(special), show_progress=False
+                vocab_size=VOCABULARY, special_tokens=[*special, *within], show_progress=False
             ),
         ),
         "bpe": (
@@ -126,17 +134,15 @@ def _vocabulary(kind: str, special: Iterable[str], lower: bool = True) -> dict[s
             pre_tokenizers.ByteLevel(add_prefix_space=False),
             trainers.BpeTrainer(
                 vocab_size=VOCABULARY,
-                special_tokens=list(special),
+                special_tokens=special,
                 initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
                 show_progress=False,
             ),
         ),
         "unigram": (
-            models.Unigram(),
+            models.BPE(),
             pre_tokenizers.Metaspace(),
-            trainers.UnigramTrainer(
-                vocab_size=VOCABULARY, special_tokens=list(special), unk_token="<unk>", show_progress=False
-            ),
+            trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=special, show_progress=False),
         ),
     }[kind]
     tokenizer = Tokenizer(model)
@@ -144,7 +150,13 @@ def _vocabulary(kind: str, special: Iterable[str], lower: bool = True) -> dict[s
     if lower:
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.train_from_iterator(_SENTENCES, trainer)
-    return json.loads(tokenizer.to_str())["model"]
+    made = json.loads(tokenizer.to_str())["model"]
+    if kind == "unigram":
+        pieces = sorted(made["vocab"], key=made["vocab"].__getitem__)
+        made["vocab"] = [
+            (piece, 0.0 if piece in special else -math.log(rank + 2)) for rank, piece in enumerate(pieces)
+        ]
+    return made
 
 
 def _bert() -> Any:

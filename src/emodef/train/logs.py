@@ -115,18 +115,14 @@ class ProgressBar:
 
     def step(self, done: int, losses: Mapping[str, float], norm: float, made: Step, rate: float) -> None:
         """Note the losses of step `done` (counted from 1) and the norm that its gradients had."""
-        sums, counts = self.window["sums"], self.window["counts"]
         for task, loss in losses.items():
-            sums[task] = sums.get(task, 0.0) + loss
-            counts[task] = counts.get(task, 0) + 1
-        norms = self.window["norms"].setdefault("primary" if made.draw.primary else "auxiliary", [0.0, 0])
-        norms[0] += norm
-        norms[1] += 1
+            _add(self.window["losses"], task, loss)
+        _add(self.window["norms"], "primary" if made.draw.primary else "auxiliary", norm)
         self.examples += made.examples
         self.bar.update(self.task, completed=done)
         if done % self.log.every and done - self.start > self.log.every:
             return  # the first lines' worth is shown as it comes
-        means = {task: sums[task] / counts[task] for task in sorted(sums)}
+        means = _means(self.window["losses"])
         speed = self.examples / max(1e-9, time.monotonic() - self.since)
         shown = " ".join(f"{task} {loss:.4f}" for task, loss in means.items())
         self.bar.update(self.task, losses=shown, rate=f"{speed:.0f} ex/s")
@@ -135,7 +131,7 @@ class ProgressBar:
         line: dict[str, Any] = {
             "step": done,
             "losses": means,
-            "gradient_norms": {kind: total / n for kind, (total, n) in sorted(self.window["norms"].items())},
+            "gradient_norms": _means(self.window["norms"]),
             "learning_rate": rate,
             "examples_per_second": round(speed, 1),
         }
@@ -164,7 +160,16 @@ class ProgressBar:
 
 
 def _empty_window() -> dict[str, Any]:
-    return {"sums": {}, "counts": {}, "norms": {}}  # norms: kind of step -> [sum, number]
+    return {"losses": {}, "norms": {}}  # of a task, of a kind of step: [sum, number]
+
+
+def _add(to: dict[str, list[float]], name: str, value: float) -> None:
+    total, number = to.get(name, (0.0, 0))
+    to[name] = [total + value, number + 1]
+
+
+def _means(of: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: total / number for name, (total, number) in sorted(of.items())}
 
 
 def _is_before(line: str, step: int, epochs: int) -> bool:
