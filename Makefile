@@ -37,8 +37,8 @@ demo: $(READY) ## predict with the shipped model, then train, evaluate, export a
 		"Wait, how did you get the cat to do that?" \
 		"The library closes at six on Fridays."
 
-test: lint ## lint, then the tests
-	$(BIN)/python -m pytest
+test: lint ## lint, then the tests, a process a core (four at most)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(READY) ## style, types, and who may import what
 	$(BIN)/ruff check

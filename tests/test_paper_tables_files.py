@@ -146,19 +146,20 @@ def test_command_tells_of_damaged_runs(root: Path, tmp_path: Path) -> None:
 
 
 def test_command_makes_only_the_runs_that_are_missing(root: Path, tmp_path: Path) -> None:
-    """All runs of the recipe are there, by their settings and texts: nothing is trained, and the table is built."""
+    """All runs of the recipes are there, by their settings and texts: nothing is trained, and the table is built."""
     pytest.importorskip("pydantic")
     from emodef.train.settings import load_experiment
 
     corpus = write_corpus(tmp_path / "data")
-    wanted = load_experiment("minilm_campaign").runs
-    for number, settings in enumerate(wanted):
+    wanted = {recipe: load_experiment(recipe).runs for recipe in RECIPES["controls"]}
+    for number, settings in enumerate(run for runs in wanted.values() for run in runs):
         changed = settings.model_dump(mode="json", exclude={"description"})
         del changed["corpus"]
         write_run(tmp_path / "results" / str(number), corpus, **changed)
     common = ["--results", tmp_path / "results", "--data-dir", tmp_path / "data", "--resamples", 50]
     shown = emodef_command("paper", "controls", *common, "--run", "--policy", "fixed", "--format", "markdown")
-    assert f"{len(wanted)} runs: 0 finished now, {len(wanted)} before, 0 failed" in shown.stderr
+    for runs in wanted.values():
+        assert f"{len(runs)} runs: 0 finished now, {len(runs)} before, 0 failed" in shown.stderr
     assert shown.stdout.startswith("**")
     assert "| MiniLM, at their primary steps | 42, 43 |" in shown.stdout
     refused = emodef_command("paper", "table1", *common, "--run", code=2)
