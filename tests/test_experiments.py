@@ -30,6 +30,16 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs signals between p
 def test_a_runs_name_says_what_it_is_and_its_hash_tells_it_from_others() -> None:
     spec = spec_of("data", setup="cdp+mlm", p=0.3, budget="primary", backbone="some/where/a b@c/")
     assert spec.name == f"a_b_c-cdp+mlm-p0.3-primary-steps-seed42-{spec.hash[:8]}"
+    spec = spec_of(
+        "data",
+        setup="match+cdp",
+        auxiliary_clip=0.1,
+        match_vary=0.5,
+        match_shared_bias=True,
+        match_text="{name}",
+    )
+    told = "auxiliary_clip0.1-match_shared_bias-match_text-match_vary0.5"
+    assert spec.name == f"tiny-match+cdp-{told}-seed42-{spec.hash[:8]}"
     assert spec_of("data").hash == spec_of("data", description="other").hash
     assert len({spec_of("data").hash, spec_of("data2").hash, spec_of("data", seed=1).hash, spec.hash}) == 4
 
@@ -101,6 +111,17 @@ def test_the_plan_says_what_is_done_begun_and_how_long_the_rest_takes(
     assert plan(HARDWARE, 1)[2][2] == 100.0  # half the threads
     assert plan(HARDWARE | {"cores": 8}, 2)[2][2] is None
     assert plan(HARDWARE | {"gpu": "H100"}, 2)[2][2] is None
+
+
+def test_a_run_begun_under_another_name_goes_on(tiny_corpus: Splits, tmp_path: Path) -> None:
+    data = fingerprint(tiny_corpus)
+    spec = spec_of(data, setup="match", match_vary=0.5)
+    begun = put_run(tmp_path / f"minilm-match-seed42-{spec.hash[:8]}", spec)
+    (begun / "metrics.json").unlink()
+    (begun / "state" / "step-00000040").mkdir(parents=True)
+    found = find_runs(tmp_path, canonical)
+    (planned,) = make_plan([spec], {data: tiny_corpus}, tmp_path, found, hardware=HARDWARE, threads=1)
+    assert (planned.folder, planned.state, planned.step) == (begun, "unfinished", 40)
 
 
 def test_a_gpus_pace_is_as_it_was(tiny_corpus: Splits, tmp_path: Path) -> None:

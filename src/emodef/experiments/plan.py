@@ -67,7 +67,7 @@ def make_plan(
         if done is not None:
             plan.append(Planned(spec, done.folder, FINISHED, spec.steps))
             continue
-        folder = results / spec.name
+        folder = _begun(spec, results) or results / spec.name
         there = by_folder.get(folder)
         if folder.exists() and (
             there.canonical != spec.canonical if there else (folder / "settings.json").exists()
@@ -80,6 +80,11 @@ def make_plan(
         seconds = None if pace is None else (spec.steps - step) * pace / _share(hardware, threads)
         plan.append(Planned(spec, folder, UNFINISHED if started(folder) else NEW, step, seconds))
     return plan
+
+
+def _begun(spec: RunSpec, results: Path) -> Path | None:
+    """Where the run was begun, perhaps by a release that named it otherwise: names end with the hash."""
+    return next(iter(sorted(results.glob(f"*-{spec.hash[:8]}"))), None)
 
 
 def _kind(settings: Mapping[str, Any], hardware: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -50,9 +50,9 @@ class RunSpec:
         backbone = str(given["backbone"]).replace("\\", "/").rstrip("/").rpartition("/")[2]
         parts = [backbone, given["setup"]]
         parts += [
-            f"{key}{self.canonical[key]:g}"
-            for key in ("p", "steps_as_p", "auxiliary_clip")
-            if key in self.canonical
+            key if isinstance(value, bool | str) else f"{key}{value:g}"
+            for key, value in sorted(self.canonical.items())
+            if key in ("p", "steps_as_p", "auxiliary_clip") or key.startswith("match_")
         ]
         parts += [f"{self.canonical['budget']}-steps"] if "budget" in self.canonical else []
         parts += (
