@@ -19,7 +19,9 @@ def add_commands(app: typer.Typer) -> None:
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(help="Folders of finished runs; RUN:emotion or RUN:match for the scores of one head."),
+        typer.Argument(
+            help="Folders of finished runs; RUN:emotion or RUN:match for the scores of one head, RUN:mean for their mean."
+        ),
     ],
     split: Annotated[str, typer.Option(help="The split to compare on.")] = "test",
     policy: Annotated[
