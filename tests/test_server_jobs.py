@@ -339,7 +339,7 @@ def test_kill_9_and_restart_under_load_with_a_job_going_on(tiny_light: Path, tmp
         found = client.download(job, tmp_path / "found.csv").read_bytes()
         asking.end()
         client.cancel(job)
-        assert not left(jobs)
+        until(lambda: not left(jobs))
         assert server.stop() == 0
     assert found == expected(tiny_light, source, tmp_path / "own.csv")
     assert not asking.failures
