@@ -127,14 +127,15 @@ def test_other_ways_to_int8_stay_close_to_fp32(made: dict[str, Any]) -> None:
         "by row": graphs.by_row(model),
         "blocks": graphs.weight_only(model, 32),
         "fused norms": graphs.with_fused_norms(model, samples),
-        "dynamic": graphs.plain_dynamic(model, reduce_range=True),  # 8 bits saturate without VNNI: 0.15 seen
+        "dynamic": graphs.plain_dynamic(model, reduce_range=True),
         "markers": graphs.with_markers(model, samples),
         "rounded": graphs.rounded_weights(model),
     }
     for name, other in changed.items():
         far = np.abs(answers(made, other) - base).max()
         assert 0 < far < 0.1, name
-    assert np.isfinite(answers(made, graphs.plain_dynamic(model))).all()
+    # 8 bits saturate without VNNI
+    assert 0 < np.abs(answers(made, graphs.plain_dynamic(model)) - base).max() < 0.3
     assert len(changed["by row"].SerializeToString()) < 0.6 * len(model.SerializeToString())
 
 

@@ -122,6 +122,11 @@ def test_a_run_begun_under_another_name_goes_on(tiny_corpus: Splits, tmp_path: P
     found = find_runs(tmp_path, canonical)
     (planned,) = make_plan([spec], {data: tiny_corpus}, tmp_path, found, hardware=HARDWARE, threads=1)
     assert (planned.folder, planned.state, planned.step) == (begun, "unfinished", 40)
+    newer = put_run(tmp_path / spec.name, spec)  # where both are there
+    (newer / "metrics.json").unlink()
+    found = find_runs(tmp_path, canonical)
+    (planned,) = make_plan([spec], {data: tiny_corpus}, tmp_path, found, hardware=HARDWARE, threads=1)
+    assert planned.folder == newer
 
 
 def test_a_gpus_pace_is_as_it_was(tiny_corpus: Splits, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,16 @@ FRAMES = {
     "mpnet": (["<s>"], ["</s>", "</s>"], ["</s>"]),
     "modernbert": (["[CLS]"], ["[SEP]"], ["[SEP]"]),
 }
+
+
+def test_vocabularies_are_the_same_in_every_process() -> None:
+    """A fixture that differs from run to run makes a bound fail by chance."""
+    kinds = ["wordpiece", "bpe", "unigram"]
+    code = f"import json, tiny_backbones; print(json.dumps([tiny_backbones._vocabulary(k, ['<unk>']) for k in {kinds}]))"
+    here = Path(__file__).parent
+    first, second = (subprocess.check_output([sys.executable, "-c", code], cwd=here) for _ in range(2))
+    assert len(first) > 10_000
+    assert json.loads(first) == json.loads(second)
 
 
 def test_pairs_follow_the_architecture(each_backbone: tuple[str, Path]) -> None:

@@ -61,13 +61,17 @@ def make_plan(
     """
     paces = _paces(found)
     by_folder = {run.folder: run for run in found}
+    # a run begun by a release that named it otherwise: names end with the hash
+    by_hash = {folder.name.rpartition("-")[2]: folder for folder in by_folder if folder.parent == results}
     plan = []
     for spec in specs:
         done = next((run for run in found if run.is_finished and run.is_run(spec, corpora[spec.data])), None)
         if done is not None:
             plan.append(Planned(spec, done.folder, FINISHED, spec.steps))
             continue
-        folder = _begun(spec, results) or results / spec.name
+        folder = results / spec.name
+        if not folder.exists():
+            folder = by_hash.get(spec.hash[:8], folder)
         there = by_folder.get(folder)
         if folder.exists() and (
             there.canonical != spec.canonical if there else (folder / "settings.json").exists()
@@ -80,11 +84,6 @@ def make_plan(
         seconds = None if pace is None else (spec.steps - step) * pace / _share(hardware, threads)
         plan.append(Planned(spec, folder, UNFINISHED if started(folder) else NEW, step, seconds))
     return plan
-
-
-def _begun(spec: RunSpec, results: Path) -> Path | None:
-    """Where the run was begun, perhaps by a release that named it otherwise: names end with the hash."""
-    return next(iter(sorted(results.glob(f"*-{spec.hash[:8]}"))), None)
 
 
 def _kind(settings: Mapping[str, Any], hardware: Mapping[str, Any]) -> tuple[Any, ...]:
