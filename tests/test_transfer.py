@@ -196,6 +196,41 @@ def test_runs_are_shared_out_where_there_are_more_processes_than_starts(
     assert shared_out([], 2) == []
 
 
+APPEND = """
+import sys
+import numpy as np
+from emodef.transfers import Row, TransferFolder
+
+folder, first, size = TransferFolder(sys.argv[1]), int(sys.argv[2]), 12
+sys.stdin.readline()
+for split in range(first, first + 15):
+    row = Row("none", "moods", size, split, "softmax", 1, 0.5, 0.5, 400, 12, 0, 1, 0.1, "a", "b", "c", "d")
+    folder.append(row, np.eye(3, dtype=bool)[np.full(400, split % 3)])
+"""
+
+
+def test_runs_of_one_start_saved_by_several_processes_keep_their_predictions(tmp_path: Path) -> None:
+    """What one process saves, another that had read the file before must not take away."""
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, "-c", APPEND, str(tmp_path), str(first)], stdin=subprocess.PIPE, text=True
+        )
+        for first in (1, 16, 31)
+    ]
+    for job in jobs:
+        assert job.stdin is not None
+        job.stdin.write("go\n")
+        job.stdin.flush()
+    for job in jobs:
+        job.communicate()
+        assert job.returncode == 0
+    folder = TransferFolder(tmp_path)
+    predictions = folder.predictions("none", "moods", 3)
+    assert len(folder.rows()) == len(predictions) == 45
+    for (_, split, _), predicted in predictions.items():
+        assert (predicted.argmax(1) == split % 3).all()
+
+
 def test_a_run_that_fails_does_not_stop_the_others(
     study: Callable[..., TransferSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +293,21 @@ def test_the_best_on_dev_of_several_runs_and_only_with_weights(
     (tmp_path / "c" / "model" / "model.safetensors").unlink()
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "metrics.json").touch()  # being made
+    for number, changed in enumerate(
+        (
+            {"held_out": ["joy"]},
+            {"held_out_draw": 1},
+            {"teacher": ["a"]},
+            {"average": ["1 a"]},
+            {"start": "a"},
+            {"steps_as_p": 0.5},
+        )
+    ):  # not this setup as the paper has it, whatever they score
+        other = tmp_path / f"other{number}"
+        shutil.copytree(tmp_path / "a", other)
+        settings = json.loads((other / "settings.json").read_text())
+        (other / "settings.json").write_text(json.dumps(settings | changed))
+        (other / "model" / "metrics.json").write_text(json.dumps({"dev fixed": {"macro_f1": {"value": 0.8}}}))
     found = find_starts(study(starts=["none"]), {}, tmp_path)[0]
     assert (found.run, found.dev_macro_f1) == (str(tmp_path / "b"), 0.5)
     for name in "ab":

@@ -108,6 +108,11 @@ def test_a_split_is_drawn_until_its_first_texts_hold_every_label(texts: Transfer
         assert set(rare[drawn(corpus, (order,)).train(order, 12)]) == {0, 1}
     with pytest.raises(SettingsError, match="sizes: 200 of moods is 200 of its 90 texts"):
         drawn(texts).count(200)
+    rare[:] = [1, 1, 1, 2] * (len(rare) // 4) + [1] * (len(rare) % 4)  # of the first label there is no text
+    rare[rare == 2] = 1
+    rare[7] = 2
+    with pytest.raises(SettingsError, match=f"every label, {texts.corpus.label_set.names[2]} being rare"):
+        drawn(replace_answers(texts, rare), range(1, 40), covered=1)
 
 
 def replace_answers(texts: TransferCorpus, answers: Any) -> TransferCorpus:

@@ -27,6 +27,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from emodef import locks
 from emodef.atomic import write_bytes
 from emodef.corpora.describe import normalise
 from emodef.errors import DataError, SettingsError
@@ -123,7 +124,7 @@ def draw_splits(
             if len(np.unique(labels[splits.train(number, covered)])) == len(present):
                 break
         else:
-            rare = names[int(np.bincount(labels, minlength=len(names))[present].argmin())]
+            rare = names[int(present[np.bincount(labels, minlength=len(names))[present].argmin()])]
             raise SettingsError(
                 f"{corpus}: no split found whose first {covered} training texts hold every label, {rare} being rare; raise "
                 "smallest, and the sizes with it"
@@ -197,18 +198,22 @@ class TransferFolder:
         return list(found.values())
 
     def append(self, row: Row, predicted: NDArray[np.bool_]) -> None:
-        """Save a finished run: first what it predicted, (texts, labels), then its line, which makes it count."""
-        key, path = _key(row), self._predictions_file(row.start, row.corpus)
-        stored = self._load(path) if path.exists() else {}
-        stored[key] = (
-            predicted.argmax(1).astype(np.uint8)
-            if row.policy == "softmax"
-            else np.packbits(predicted, axis=1)
-        )
-        _save(path, stored)
+        """Save a finished run: first what it predicted, (texts, labels), then its line, which makes it count.
+
+        Several processes may do so at once, of the same start and corpus too: each has the folder to itself meanwhile.
+        """
+        path = self._predictions_file(row.start, row.corpus)
         line = (json.dumps(asdict(row), ensure_ascii=False) + "\n").encode()
         descriptor = os.open(self.path / ROWS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
+            locks.hold(descriptor, wait=True)
+            stored = self._load(path) if path.exists() else {}
+            stored[_key(row)] = (
+                predicted.argmax(1).astype(np.uint8)
+                if row.policy == "softmax"
+                else np.packbits(predicted, axis=1)
+            )
+            _save(path, stored)
             if os.write(descriptor, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path / ROWS))
             os.fsync(descriptor)

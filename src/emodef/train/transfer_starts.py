@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from emodef.corpora import Corpus
 from emodef.errors import DataError, SettingsError
+from emodef.paper.study import beyond
 from emodef.runs import model_folder, read_json
 from emodef.train.checkpoint import WEIGHTS, TrainedModel
 from emodef.train.settings import TrainSettings
@@ -63,8 +64,8 @@ def find_starts(
     """The starts that `settings` names, in its order, and behind them what else is `given` (name -> a run's or model's folder).
 
     One that is not given is the finished run of that setup below `results`, with this backbone and pooling, that did best on dev (as the
-    paper takes its best models). Raises SettingsError, with what to do, where there is none with its weights; DataError for a folder
-    without a model.
+    paper takes its best models); controls, students, means, and runs without some labels do not count. Raises SettingsError, with what to
+    do, where there is none with its weights; DataError for a folder without a model.
     """
     for name in given:
         try:
@@ -113,6 +114,8 @@ def _runs(setup: str, settings: TransferSettings, results: Path) -> Iterator[Sta
         if (
             about.steps_as_p is not None or about.budget != "total" or about.auxiliary_clip is not None
         ):  # controls
+            continue
+        if beyond(about.model_dump()) or about.start is not None:  # with other labels, teachers or beginnings
             continue
         if (run / "model" / WEIGHTS).is_file():
             yield _described(setup, run, str(run))
