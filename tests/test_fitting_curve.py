@@ -19,6 +19,7 @@ from emodef.definitions import Definitions
 from emodef.errors import DataError, SettingsError
 from emodef.fitting import curve, curve_report
 from emodef.fitting.curve import CurveSettings, Material, plan_curve, run_curve
+from emodef.labels import LabelSet
 from emodef.predictor import Predictor
 from emodef.predictor.head import unit
 from emodef.transfers import TransferFolder
@@ -99,6 +100,25 @@ def test_what_is_made_is_not_made_again(
     monkeypatch.setattr(curve, "_run", lambda *given: pytest.fail("made twice"))
     run_curve(plan_curve(asked(moods), results, predictor), predictor)
     assert plan_curve(asked(moods, seed=1), results, predictor).folder.path != made.path
+
+
+def test_other_definitions_or_another_file_of_that_name_are_other_runs(
+    made: TransferFolder, moods: tuple[str, str], predictor: Predictor, tmp_path: Path
+) -> None:
+    results = made.path.parent
+    whole = LabelSet.load(moods[1])
+    swapped = LabelSet(whole.name, whole.names, whole.definitions[::-1], exclusive=True)
+    (tmp_path / "labels.toml").write_text(swapped.to_toml(), encoding="utf-8")
+    other = plan_curve(asked((moods[0], str(tmp_path / "labels.toml"))), results, predictor)
+    assert (other.done, len(other.missing)) == (0, 14)
+    file = tmp_path / Path(moods[0]).name
+    lines = Path(moods[0]).read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join(lines[:-1]), encoding="utf-8")
+    assert plan_curve(asked((str(file), moods[1])), results, predictor).done == 0
+    file.write_text("".join(lines), encoding="utf-8")  # the same, elsewhere
+    assert plan_curve(asked((str(file), moods[1])), results, predictor).missing == []
+    with pytest.raises(SettingsError, match="two corpora are called 'moods'"):
+        CurveSettings(corpora=(moods[0], str(file)), label_set=moods[1])
 
 
 def test_tables_and_figure_say_what_the_rows_do(made: TransferFolder, tmp_path: Path) -> None:

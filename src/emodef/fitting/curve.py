@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import emodef
 from emodef.atomic import write_text
 from emodef.corpora import CORPORA, Corpus, load_corpus
 from emodef.corpora.splits import join_splits
-from emodef.definitions import Definitions, read_labels
+from emodef.definitions import Definitions
 from emodef.errors import SettingsError, require
 from emodef.fitting.fitted import starting_head
 from emodef.fitting.regression import Linear, probabilities
@@ -34,6 +34,7 @@ from emodef.metrics import averages, count, decide
 from emodef.predictor.core import Predictor
 from emodef.predictor.head import hash_of, unit
 from emodef.predictor.unseen import DEFAULT
+from emodef.runs import fingerprint
 from emodef.transfers import Row, Rows, Size, Splits, TransferFolder, draw_splits
 
 ARMS = ("definitions", "zero", "probe")
@@ -63,9 +64,12 @@ class CurveSettings:
             raise SettingsError(f"no arm {unknown[0]!r}; there are {', '.join(ARMS)}")
         if not self.sizes or min(self.sizes) < 0 or self.splits < 1:
             raise SettingsError("sizes are whole numbers from 0 on, splits at least 1")
+        names = [corpus_name(given) for given in self.corpora]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise SettingsError(f"two corpora are called {twice[0]!r}; rename a file, or give each once")
 
-    def shared(self, model: str) -> dict[str, Any]:
-        """What every run of a folder has in common; `model`: hash of the light model's graph."""
+    def shared(self, model: str, own: Mapping[str, str]) -> dict[str, Any]:
+        """What every run of a folder has in common. model: hash of the light model's graph; own: of users' corpora, by name."""
         return {
             "kind": "few_shot",
             "format": FORMAT,
@@ -77,6 +81,20 @@ class CurveSettings:
             "bias_strength": [BIAS_STRENGTH, LOOSE_BIAS],
             "repeats": [REPEATS, FEW],
             "unseen": DEFAULT,  # how labels are scored without a text
+            **({"own": dict(own)} if own else {}),
+        }
+
+    def read(self, given: str, data_dir: str | None = None) -> Corpus:
+        """One of the corpora, all its splits together. Raises what reading raises."""
+        options: dict[str, Any] = {} if given in CORPORA else {"label_set": self.label_set}
+        return join_splits(load_corpus(given, data_dir=data_dir, **options))
+
+    def own(self) -> dict[str, str]:
+        """What the corpora that are users' files are known by: their texts, labels and definitions. Raises what reading raises."""
+        return {
+            corpus_name(given): fingerprint({"all": self.read(given)}, ("all",))
+            for given in self.corpora
+            if given not in CORPORA
         }
 
 
@@ -94,11 +112,7 @@ class Material:
         cls, name: str, settings: CurveSettings, predictor: Predictor, data_dir: str | None = None
     ) -> Material:
         """Read a corpus with one label a text, all its splits together. Raises what reading raises, and SettingsError."""
-        options: dict[str, Any] = {}
-        if name not in CORPORA:
-            meant = None if settings.label_set is None else read_labels(settings.label_set)
-            options["label_set"] = None if meant is None else meant.label_set
-        corpus = join_splits(load_corpus(name, data_dir=data_dir, **options))
+        corpus = settings.read(name, data_dir)
         if not corpus.label_set.exclusive or (corpus.labels.sum(1) != 1).any():
             raise SettingsError(
                 f"{name} may have several labels a text, or none; the curve is of corpora with one"
@@ -157,16 +171,17 @@ class Curve:
     settings: CurveSettings
     folder: TransferFolder
     model: str
+    own: dict[str, str]
     missing: list[tuple[str, str, Size, int]] = field(default_factory=list)
     done: int = 0
 
 
 def plan_curve(settings: CurveSettings, results: str | os.PathLike[str], predictor: Predictor) -> Curve:
-    """What `run_curve` would run; nothing is written."""
-    model = hash_of(predictor.root.graph.path)
-    shared = json.dumps(settings.shared(model), sort_keys=True)
+    """What `run_curve` would run; nothing is written. Raises what reading users' corpora raises."""
+    model, own = hash_of(predictor.root.graph.path), settings.own()
+    shared = json.dumps(settings.shared(model, own), sort_keys=True)
     digest = hashlib.sha256(shared.encode()).hexdigest()[:8]
-    curve = Curve(settings, TransferFolder(Path(results) / f"heads-{digest}"), model)
+    curve = Curve(settings, TransferFolder(Path(results) / f"heads-{digest}"), model, own)
     made = {(row.corpus, row.start, row.size, row.split) for row in curve.folder.rows()}
     for run in _runs(settings):
         if run in made:
@@ -255,7 +270,12 @@ def _write_about(curve: Curve) -> None:
         asked = {name: list(dict.fromkeys((*before.get(name, ()), *new))) for name, new in asked.items()}
         splits = max(splits, before.get("splits", 0))
     asked["sizes"] = sorted(asked["sizes"])
-    content = {**settings.shared(curve.model), **asked, "splits": splits, "emodef": emodef.__version__}
+    content = {
+        **settings.shared(curve.model, curve.own),
+        **asked,
+        "splits": splits,
+        "emodef": emodef.__version__,
+    }
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
