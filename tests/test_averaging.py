@@ -16,7 +16,7 @@ import torch
 
 from commands import emodef_command
 from emodef.corpora import Corpus
-from emodef.errors import SettingsError
+from emodef.errors import DataError, SettingsError
 from emodef.runs import RunFolder, fingerprint
 from emodef.train.averaging import average, mean_of
 from emodef.train.checkpoint import TrainedModel
@@ -111,6 +111,22 @@ def test_models_that_do_not_go_together(runs: dict[str, Path], tmp_path: Path) -
     with pytest.raises(SettingsError, match="emoji = 'words'"):
         average([runs["one"], runs["words"]], tmp_path / "mixed", cpu=True)
     assert not (tmp_path / "mixed").exists()
+
+
+def test_labels_as_users_write_them_and_as_they_were(runs: dict[str, Path], tmp_path: Path) -> None:
+    labels = runs["one"].parent / "mine" / "labels.toml"
+    before, whole = labels.read_text(encoding="utf-8"), RunFolder.open(runs["one"]).label_set
+    lines = [f'{name} = "{text}"\n' for name, text in zip(whole.names, whole.definitions, strict=True)]
+    try:
+        labels.write_text("".join(lines), encoding="utf-8")
+        run, _ = average([runs["one"], runs["two"]], tmp_path / "mean", cpu=True)
+        assert run.model.label_set.names == whole.names
+        labels.write_text("".join(lines[::-1]), encoding="utf-8")
+        with pytest.raises(DataError, match="in another order"):
+            average([runs["one"], runs["two"]], tmp_path / "other", cpu=True)
+        assert not (tmp_path / "other").exists()
+    finally:
+        labels.write_text(before, encoding="utf-8")
 
 
 def test_the_command(runs: dict[str, Path], tmp_path: Path) -> None:

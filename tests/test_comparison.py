@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,11 @@ def test_runs_of_other_texts_or_the_same_name_are_refused(runs: dict[str, Path],
     )
     with pytest.raises(DataError, match="texts than the first run"):
         compare_runs([Contender.parse(str(runs["none"])), Contender.parse(str(other))])
+    permuted = shutil.copytree(runs["none"], tmp_path / "permuted")
+    labels = LABELS.only(["rain", "sun", "wind"]).to_dict()
+    (permuted / "model" / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
+    with pytest.raises(DataError, match=r"permuted: has other labels than the first run"):
+        compare_runs([Contender.parse(str(runs["none"])), Contender.parse(str(permuted))])
     with pytest.raises(SettingsError, match="called the same"):
         compare_runs([Contender.parse(str(runs["none"]))] * 2)
 

@@ -103,3 +103,43 @@ def test_a_run_that_holds_labels_out(
         settings(held_out=["joy"], held_out_draw=1)
     drawn = settings(held_out_draw=2, held_out_count=1)
     assert drawn.canonical()["held_out_draw"] == 2
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_a_run_on_a_users_file_that_holds_labels_out_is_read_again(
+    tiny_backbone: Callable[..., Path], tiny_corpus: Splits, tmp_path: Path, short: bool
+) -> None:
+    """The file has all labels; the model knows some. With the label file in its short form too, a line a label."""
+    pytest.importorskip("torch")
+    from emodef.comparison import Contender, compare_runs
+    from emodef.errors import DataError
+    from emodef.runs import DataChoice, RunFolder
+    from emodef.train.run import run_training
+    from emodef.train.settings import TrainSettings
+    from test_zero_shot import write_corpus
+
+    write_corpus(tmp_path / "mine", tiny_corpus)
+    labels, whole = tmp_path / "mine" / "labels.toml", tiny_corpus["train"].label_set
+    lines = [f'{name} = "{text}"\n' for name, text in zip(whole.names, whole.definitions, strict=True)]
+    if short:
+        labels.write_text("".join(lines), encoding="utf-8")
+    base: dict[str, Any] = {
+        "backbone": str(tiny_backbone("bert", initializer_range=0.3)), "epochs": 1, "precision": "fp32",
+        "corpus": str(tmp_path / "mine"), "label_set": str(labels),
+    }  # fmt: skip
+    for name, held in (("a", ["fear"]), ("b", ["joy"])):
+        settings = TrainSettings(**base, held_out=held)
+        run_training(
+            settings, DataChoice().load(settings.corpus, settings.label_set), tmp_path / name, cpu=True
+        )
+    run = RunFolder.open(tmp_path / "a")
+    corpus = run.corpus()
+    assert corpus["test"].label_set.names == run.label_set.names == ("joy", "anger", "curiosity", "neutral")
+    assert corpus["test"].ids == run.ids("test")
+    assert run.measure("test", "emotion")["fixed"].summary == run.reports["test fixed"].summary
+    with pytest.raises(DataError, match="other labels than the first run"):
+        compare_runs([Contender.parse(str(tmp_path / name)) for name in "ab"])
+    if short:  # in another order since
+        labels.write_text("".join(lines[::-1]), encoding="utf-8")
+        with pytest.raises(DataError, match="other labels now, or in another order"):
+            run.corpus()

@@ -55,7 +55,7 @@ def compare_runs(
     """Tables of several runs on one split: how they were made; their scores under each policy; what each gains over the
     first, by paired bootstrap; F1 by label. Thresholds are tuned on each run's own dev probabilities.
 
-    Raises SettingsError for a name given twice, DataError where the runs are not of the same texts or the corpus is missing.
+    Raises SettingsError for a name given twice, DataError where the runs are not of the same texts and labels or the corpus is missing.
     """
     names = [contender.name for contender in contenders]
     if len(set(names)) < len(names):
@@ -142,6 +142,11 @@ def _probabilities(
     contender: Contender, corpus: Mapping[str, Corpus], split: str, tuned: bool
 ) -> dict[str, NDArray[np.float32]]:
     found = {}
+    if contender.run.label_set.names != corpus[split].label_set.names:
+        raise DataError(
+            "has other labels than the first run, or in another order; compare runs of one label set",
+            contender.run.path,
+        )
     for name in (split, "dev") if tuned and "dev" in corpus else (split,):
         found[name] = contender.run.probabilities(name, contender.scores)
         if contender.run.ids(name) != corpus[name].ids:

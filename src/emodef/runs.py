@@ -145,14 +145,22 @@ class RunFolder:
         return ids
 
     def corpus(self, data_dir: str | os.PathLike[str] | None = None) -> dict[str, Corpus]:
-        """The corpus it was trained on, read as it was then. Raises DataError if its texts are others now."""
+        """The corpus it was trained on, read as it was then. Raises DataError where it has other labels now."""
         choice = DataChoice.saved(self.path)
         if data_dir is not None:
             choice = DataChoice(**{**asdict(choice), "data_dir": os.fspath(data_dir)})
-        corpus = choice.load(self.settings["corpus"], self.label_set)
+        lacks_some = self.settings.get("held_out") or self.settings.get("held_out_draw")
+        whole = self.settings.get("label_set") if lacks_some else None  # the file is written in all labels
+        corpus = choice.load(self.settings["corpus"], whole or self.label_set)
         known = {name for part in corpus.values() for name in part.label_set.names}
         if held_out := known - set(self.label_set.names):
-            return without_labels(corpus, sorted(held_out))
+            corpus = without_labels(corpus, sorted(held_out))
+        for part in corpus.values():
+            if part.label_set.names != self.label_set.names:
+                raise DataError(
+                    f"{self.settings['corpus']} has other labels now, or in another order; put them back as they were in training",
+                    self.path,
+                )
         return corpus
 
     def measure(

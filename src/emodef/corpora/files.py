@@ -13,6 +13,7 @@ from typing import Any
 from emodef.corpora.cells import LabelCells, UnusableRow, cell, check_characters, is_missing, listed
 from emodef.corpora.core import Corpus, Reading, check_on_error
 from emodef.corpora.tables import SUFFIXES, Table, open_table
+from emodef.definitions import read_labels
 from emodef.errors import DataError, SettingsError
 from emodef.labels import LabelSet
 
@@ -59,8 +60,8 @@ def read_file(
     are named like labels of `label_set`, which must then be all its labels.
     delimiter: what parts the labels of a cell. By default a cell is one label where it is a label's name, a JSON list
     where it starts with "[", and else parted at the first of | ; , that it holds.
-    label_set: a LabelSet, the name of a shipped one or a TOML file. Labels may then also be numbers, counted from 0 in
-    its order; case does not matter. Without one, the labels found make one, sorted; see `is_derived`.
+    label_set: a LabelSet, the name of a shipped one, or a TOML file as `read_labels` takes it. Labels may then also be numbers,
+    counted from 0 in its order; case does not matter. Without one, the labels found make one, sorted; see `is_derived`.
     on_error: "fail" stops at the first malformed row; "skip" leaves it out and lists it in the `problems` of the file's
     first split. limit: rows taken from each file. allow_unlabelled: rows (or whole files) may have no labels.
     quoting: whether quotes hold fields together in CSV (by default yes) and TSV (by default no).
@@ -81,7 +82,7 @@ def read_file(
         raise SettingsError(
             "in a folder each file is a split; name one file to split by a column, or leave the option out"
         )
-    given = label_set if isinstance(label_set, LabelSet | None) else LabelSet.load(label_set)
+    given = label_set if isinstance(label_set, LabelSet | None) else read_labels(label_set).label_set
     cells = LabelCells(given, delimiter)
     wanted = _Columns(text_column, label_column, tuple(label_columns or ()), id_column, split_column)
     splits: dict[str, Reading] = {}

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from emodef.atomic import write_text
 from emodef.corpora import Corpus
-from emodef.errors import SettingsError
+from emodef.errors import DataError, SettingsError
 from emodef.metrics import averages, count, decide
 from emodef.runs import DataChoice, RunFolder, fingerprint, model_folder, read_json
 from emodef.thresholds import cross_validate
@@ -81,7 +81,7 @@ def average(
     """Average runs and write the result as a run's folder, measured as one. Settings, tokenizer and heads are the first run's.
 
     shares: of the untuned encoder; of several the one best on dev is taken. Raises SettingsError for runs that do not go together, a
-    folder that is not free, and several shares without a dev split.
+    folder that is not free, and several shares without a dev split; DataError where the corpus has other labels now.
     """
     folder = Path(out)
     if folder.exists() and any(folder.iterdir()):
@@ -94,6 +94,12 @@ def average(
     first = trained[0]
     whole = choice.load(first.settings.corpus, first.settings.label_set)
     corpus = training_corpus(first.settings, whole)
+    for part in corpus.values():
+        if part.label_set.names != first.label_set.names:
+            raise DataError(
+                "its labels are not the models' any more, or in another order; put the labels back as they were in training",
+                paths[0],
+            )
     mean = mean_of([dict(each.model.named_parameters()) for each in trained])
     untuned = _untuned(first) if any(shares) else {}
     del trained[1:]
