@@ -131,7 +131,18 @@ def test_a_failed_run_does_not_stop_the_others_and_what_is_done_is_not_done_agai
 
     after = listed(place, results)
     assert [after[setup]["state"] for setup in ("none", "cdp", "match")] == ["finished", "finished", "new"]
-    more = listed(place, results, "--set", "seed=[42,43]", "--only", "seed=43", "--only", "setup=none")
+    more = listed(
+        place,
+        results,
+        "--set",
+        "seed=[42,43]",
+        "--only",
+        "seed=43",
+        "--only",
+        "setup=none",
+        "--only",
+        "steps_as_p=none",
+    )
     assert 0 < more["none"]["seconds"] < 60
     shown = emodef_command(*arguments(place, results, "--dry-run", "--set", "seed=43")).stdout
     assert "time: about" in shown

@@ -165,6 +165,10 @@ def test_teachers_that_do_not_fit(
 ) -> None:
     with pytest.raises(SettingsError, match="holds out"):
         run_training(make(teacher=[str(runs[0])], held_out=["fear"]), tiny_corpus, tmp_path / "a", cpu=True)
+    drawn = make(teacher=[str(runs[0])], held_out_draw=1, held_out_count=1)
+    with pytest.raises(SettingsError, match="holds out"):
+        run_training(drawn, tiny_corpus, tmp_path / "a", cpu=True)
+    assert not (tmp_path / "a").exists()
     few = tmp_path / "few"
     run_training(make(held_out=["fear"]), tiny_corpus, few, cpu=True)
     with pytest.raises(SettingsError, match="does not know the label 'fear'"):

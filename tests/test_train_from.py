@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from commands import emodef_command
@@ -22,6 +24,7 @@ from emodef.corpora import Corpus
 from emodef.errors import DataError, SettingsError
 from emodef.labels import LabelSet
 from emodef.metrics import decide
+from emodef.runs import read_json
 from emodef.train import few_shot, run
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.few_shot import choose, few_epochs
@@ -29,6 +32,8 @@ from emodef.train.loop import Interrupted
 from emodef.train.run import run_training
 from emodef.train.settings import TrainSettings, load_recipe
 from emodef.train.starting import from_checkpoint, trained_start
+from emodef.train.teachers import with_hashes
+from tiny_training import STEP, Blow, Job, finish, start
 
 Splits = dict[str, Corpus]
 MINE = LabelSet(
@@ -140,7 +145,45 @@ def test_a_start_that_does_not_fit_is_refused(trained: Path, tmp_path: Path) -> 
         from_checkpoint(tmp_path)
 
 
+def test_a_start_is_known_by_what_it_is_not_by_where(trained: Path, few: Splits, tmp_path: Path) -> None:
+    moved, changed = tmp_path / "moved", tmp_path / "changed"
+    for path in (moved, changed):
+        shutil.copytree(trained, path)
+    heads = changed / "model" / "heads.safetensors"
+    save_file({name: value + 1 for name, value in load_file(heads).items()}, heads)
+    here, there, other = (settings(path) for path in (trained, moved, changed))
+    assert here.canonical() == there.canonical() == with_hashes(there).canonical()
+    assert "start" not in here.canonical()
+    assert other.canonical()["start_hash"] != here.canonical()["start_hash"]
+    assert (
+        settings(trained, start="later").canonical()["start_hash"] == "later"
+    )  # a recipe of what is trained before it
+    run_training(here, few, tmp_path / "run", cpu=True)
+    assert read_json(tmp_path / "run" / "settings.json")["start_hash"] == here.canonical()["start_hash"]
+    noted = with_hashes(there)
+    shutil.copyfile(heads, moved / "model" / "heads.safetensors")
+    with pytest.raises(SettingsError, match=r"is another now .* put that one back, or start a new run"):
+        with_hashes(noted)
+
+
+def test_a_run_whose_start_has_moved_goes_on(trained: Path, few: Splits, tmp_path: Path) -> None:
+    given = {"epochs": 2, "save_every": 2, "keep": "last"}
+    moved = tmp_path / "moved"
+    shutil.copytree(trained, moved)
+    whole = run_training(settings(trained, **given), few, tmp_path / "whole", cpu=True)
+    job = Job(settings(trained, **given), few, tmp_path / "run", blows=(Blow(STEP, 6),), whole=True)
+    assert finish([start(job)]) == [-9]
+    resumed = run_training(settings(moved, **given), few, tmp_path / "run", resume=True, cpu=True)
+    texts = few["train"].texts
+    np.testing.assert_array_equal(resumed.model.predict_proba(texts), whole.model.predict_proba(texts))
+
+
 # Cross-validation
+
+
+def test_patience_needs_no_dev_where_there_are_folds(trained: Path, few: Splits, tmp_path: Path) -> None:
+    done = run_training(settings(trained, epochs=1, patience=1), few, tmp_path / "run", cpu=True)
+    assert done.model.settings.patience == 1
 
 
 def test_a_run_without_dev_stops_and_sets_thresholds_by_folds(

@@ -66,6 +66,7 @@ def _load() -> Known:
         (
             "label_set",
             "start",
+            "start_hash",
             "steps_as_p",
             "auxiliary_clip",
             "dropout",

@@ -35,7 +35,7 @@ from emodef.train.performance import (
     tuned_process,
 )
 from emodef.train.processes import Interrupted, any_process, caught_signals, global_losses, use_cpu
-from emodef.train.resume import load_best, load_state, save_best, save_state
+from emodef.train.resume import load_best, load_state, precision_of, save_best, save_state
 from emodef.train.sampling import epoch_ends
 from emodef.train.settings import TrainSettings
 from emodef.train.starting import starting_model
@@ -83,9 +83,11 @@ def train(
     train_split, dev = _splits(corpus, settings)
     unlabelled = unlabelled_texts(settings, train_split)
     accelerator = _accelerator(cpu)
-    precision = resolve_precision(settings.precision, accelerator.device)
-    multiply_in(precision)
     log = log or TrainingLog(None)
+    precision = precision_of(settings.precision, accelerator.device, folder / "state" if resume else None)
+    if settings.precision == "auto" and precision != resolve_precision("auto", accelerator.device):
+        log.note(f"goes on in {precision}, which this run was started in")
+    multiply_in(precision)
     torch.manual_seed(settings.seed)  # the heads' first weights
     trained = begin(settings, train_split.label_set)
     batches = StepBatches(

@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save, save_file
 from torch import nn
 
 from emodef.atomic import write_bytes
-from emodef.errors import DataError, TrainingError
+from emodef.errors import DataError, SettingsError, TrainingError
 from emodef.train.checkpoint import replaced_directory
+from emodef.train.performance import resolve_precision
 
 BEST = "best.safetensors"  # the best epoch's weights, beside the states
 
@@ -67,6 +68,27 @@ def load_state(
     if states:
         raise DataError("no resume state in it can be read; remove it to start anew", folder)
     return None
+
+
+def precision_of(wanted: str, device: torch.device, states: Path | None) -> str:
+    """`resolve_precision`, but a run that goes on from `states` stays in the precision it began in, where "auto" leaves the choice.
+
+    Raises SettingsError for a precision that the device has not.
+    """
+    began = None
+    for state in sorted(states.glob("step-*"), reverse=True) if states is not None else ():
+        try:
+            began = json.loads((state / "progress.json").read_text(encoding="utf-8"))["precision"]
+        except _UNREADABLE:  # `load_state` tells of it
+            continue
+        break
+    if wanted != "auto" or began is None:
+        return resolve_precision(wanted, device)
+    if began == "tf32" and device.type != "cuda":
+        raise SettingsError(
+            "this run was started in tf32, on a GPU; resume it on one, or start it anew in another folder"
+        )
+    return resolve_precision(str(began), device)
 
 
 def save_best(folder: Path, model: nn.Module) -> None:

@@ -33,14 +33,13 @@ from emodef.runs import DESCRIBES, evaluate_splits, fingerprint, report, started
 from emodef.train.card import model_card
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.few_shot import CrossValidated, by_folds, cross_validate, remove_folds
-from emodef.train.held_out import training_corpus
+from emodef.train.held_out import held_out_labels, training_corpus
 from emodef.train.logs import TrainingLog
 from emodef.train.loop import Trained, train
-from emodef.train.performance import resolve_precision
 from emodef.train.processes import locked, on_main, use_cpu
-from emodef.train.resume import BEST, remove_leftovers, writing
+from emodef.train.resume import BEST, precision_of, remove_leftovers, writing
 from emodef.train.settings import TrainSettings
-from emodef.train.teachers import with_hashes
+from emodef.train.teachers import check_teachers, with_hashes
 from emodef.train.versions import as_json, note_versions, peak_memory
 
 
@@ -77,6 +76,7 @@ def run_training(
             "a mean of models is made by 'emodef average', not by training; leave average out"
         )
     settings, data = with_hashes(settings), fingerprint(corpus)
+    check_teachers(settings, held_out_labels(settings, corpus) if "train" in corpus else ())
     corpus = training_corpus(settings, corpus)
     with ExitStack() as stack:
 
@@ -85,7 +85,8 @@ def run_training(
                 stack.enter_context(locked(folder))
                 _open(folder, settings, resume)
                 device = PartialState().device
-                about.update(note_versions(folder, device, resolve_precision(settings.precision, device)))
+                precision = precision_of(settings.precision, device, folder / "state" if resume else None)
+                about.update(note_versions(folder, device, precision))
 
         about: dict[str, Any] = {}
         on_main(enter, cpu=cpu)
@@ -99,7 +100,7 @@ def run_training(
         if by_folds(settings, corpus):
             with writing(folder):
                 folded = cross_validate(settings, corpus["train"], folder, cpu=cpu, log=log)
-            last = settings.model_copy(update={"keep": "last"})
+            last = settings.model_copy(update={"keep": "last", "patience": None})
             trained = train(
                 last,
                 corpus,
@@ -155,6 +156,10 @@ def _changed(settings_file: Path, settings: TrainSettings) -> list[str]:
         before["teacher"] = now["teacher"]
     if before["unlabelled_hash"] == now["unlabelled_hash"]:
         before["unlabelled"] = now["unlabelled"]
+    if before["start_hash"] is None:  # noted by no earlier version
+        before["start_hash"] = now["start_hash"]
+    elif before["start_hash"] == now["start_hash"]:
+        before["start"] = now["start"]
     return sorted(key for key in now if now[key] != before[key])
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from emodef.corpora import CORPORA
 from emodef.errors import SettingsError, require
 from emodef.train.recipe_files import combinations, is_list, parse_overrides, read_values, recipes
-from emodef.train.teachers import known_by, known_texts
+from emodef.train.teachers import known_by, known_start, known_texts
 
 if TYPE_CHECKING:
     from emodef.train.transfer_settings import TransferSettings
@@ -57,6 +57,7 @@ class TrainSettings(BaseModel):
         None,
         description="begin with this trained model (its own folder, or its run's) instead of the bare backbone",
     )
+    start_hash: str | None = Field(None, description="what that model is known by; noted when a run starts")
     setup: str = Field("none", description="none, or tasks joined by +: cdp, mlm, match")
     pooling: Literal["own", "mean"] = Field(
         "own", description="the architecture's own pooling projection, or the mean of the token vectors"
@@ -249,7 +250,7 @@ class TrainSettings(BaseModel):
 
         Two runs on the same data with equal `canonical()` are the same run; settings that are added later do not change it.
         """
-        unused = {"description", "save_every", "teacher", "unlabelled"}
+        unused = {"description", "save_every", "teacher", "unlabelled", "start", "start_hash"}
         if not self.auxiliary:
             unused |= {"p", "budget", "auxiliary_clip", "max_pair_length"}
         if "mlm" not in self.tasks:
@@ -263,7 +264,9 @@ class TrainSettings(BaseModel):
         if self.corpus in CORPORA:  # it brings its own
             unused |= {"label_set"}
         chosen = self.model_dump(mode="json", exclude_defaults=True, exclude=unused)
-        if self.teacher:  # known by what they are, not by where
+        if self.start is not None:  # known by what it is, not by where
+            chosen["start_hash"] = self.start_hash or known_start(self.start)
+        if self.teacher:
             chosen["teacher_hashes"] = sorted(self.teacher_hashes or map(known_by, self.teacher))
         if self.unlabelled is not None:
             chosen["unlabelled_hash"] = self.unlabelled_hash or known_texts(self.unlabelled)

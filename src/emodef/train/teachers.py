@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from emodef.corpora import Corpus
 from emodef.corpora.files import read_file
 from emodef.errors import DataError, EmodefError, SettingsError
 from emodef.labels import LabelSet
-from emodef.runs import model_folder, read_json
+from emodef.runs import load_label_set, model_folder, read_json
 
 if TYPE_CHECKING:
     from emodef.train.settings import TrainSettings
@@ -70,9 +71,8 @@ class Teacher:
     def weights(self) -> str:
         """A hash of its weights, read from what is stored where they are not there any more. Raises DataError."""
         try:
-            model = model_folder(self.path)
-            if all((model / name).is_file() for name in WEIGHTS):
-                return _digest(tuple(_stamped(model / name) for name in WEIGHTS))
+            if digest := weights_hash(self.path):
+                return digest
         except DataError:
             if not self.store.is_file():
                 raise
@@ -82,9 +82,31 @@ class Teacher:
             )
         return str(_read(self.store)["weights"])
 
+    def names(self) -> tuple[str, ...]:
+        """The labels that it knows. Raises DataError."""
+        if self.store.is_file():
+            return tuple(_read(self.store)["names"].tolist())
+        return load_label_set(model_folder(self.path)).names
+
     def known_by(self) -> str:
         """What a student's identity says of it: its weights and the head."""
         return f"{self.weights()}:{self.scores}"
+
+
+def weights_hash(path: str | os.PathLike[str]) -> str:
+    """A hash of the weights of a run's or model's folder; "" where some are missing. Raises DataError where there is no model."""
+    model = model_folder(path)
+    if not all((model / name).is_file() for name in WEIGHTS):
+        return ""
+    return _digest(tuple(_stamped(model / name) for name in WEIGHTS))
+
+
+def known_start(path: str) -> str:
+    """What the model that a run starts from is known by; its path where there is none yet."""
+    try:
+        return weights_hash(path) or path
+    except EmodefError:
+        return path
 
 
 def known_by(given: str) -> str:
@@ -105,10 +127,18 @@ def known_texts(path: str) -> str:
 
 
 def with_hashes(settings: TrainSettings) -> TrainSettings:
-    """The same settings with what teachers and unlabelled texts are known by.
+    """The same settings with what teachers, unlabelled texts, and the model to start from are known by.
 
     Raises DataError where one is missing, SettingsError where it is another than noted.
     """
+    if settings.start is not None:
+        begins = weights_hash(settings.start)
+        if settings.start_hash not in (None, begins):
+            raise SettingsError(
+                f"the model to start from, {settings.start}, is another now ({begins or 'without weights'}) than this run was planned "
+                f"with ({settings.start_hash}); put that one back, or start a new run"
+            )
+        settings = settings.model_copy(update={"start_hash": begins or None})
     if not settings.teacher:
         return settings
     found = tuple(Teacher(given).known_by() for given in settings.teacher)
@@ -173,8 +203,7 @@ def targets(
     """What the run learns of each training text, float32 (n + m, K): gold labels and teachers mixed; None without teachers.
 
     Of the m `unlabelled` texts, which come after the corpus's n, it is what the teachers say. Teachers whose probabilities are not
-    stored compute them first, which `tell` is told. Raises DataError, and SettingsError for a teacher that lacks a label, or knows
-    one that is held out.
+    stored compute them first, which `tell` is told. Raises DataError, and SettingsError for a teacher that lacks a label.
     """
     if not settings.teacher:
         return None
@@ -190,7 +219,6 @@ def _mean(
     settings: TrainSettings, labels: LabelSet, texts: Sequence[str], stored: str, *, cpu: bool, tell: Tell
 ) -> NDArray[np.float64]:
     """The teachers' mean probabilities of some texts, (n, K), softened as the settings say."""
-    held = set(settings.held_out)
     mean = np.zeros((len(texts), len(labels)), dtype=np.float64)
     for given in settings.teacher:
         teacher = Teacher(given)
@@ -201,12 +229,17 @@ def _mean(
             raise SettingsError(
                 f"teacher {given} does not know the label {missing[0]!r}; leave that teacher out"
             )
-        if known := sorted(held & set(names)):
+        mean += probabilities[:, [names.index(name) for name in labels.names]]
+    return soften(mean / len(settings.teacher), settings.teacher_temperature)
+
+
+def check_teachers(settings: TrainSettings, held_out: Sequence[str]) -> None:
+    """SettingsError for a teacher that was trained on a label which the run holds out, by name or by a draw."""
+    for given in settings.teacher if held_out else ():
+        if known := sorted(set(held_out) & set(Teacher(given).names())):
             raise SettingsError(
                 f"teacher {given} was trained on {known[0]!r}, which this run holds out: give teachers that hold it out too"
             )
-        mean += probabilities[:, [names.index(name) for name in labels.names]]
-    return soften(mean / len(settings.teacher), settings.teacher_temperature)
 
 
 def soften(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
