@@ -153,6 +153,16 @@ def test_data_that_does_not_fit(workplace: Path, tmp_path: Path) -> None:
     texts = json.loads(skipped.stdout)["texts"]
     assert list(texts) == ["train", "dev", "test"]
     assert sum(texts.values()) == 40
+    plain.write_text(plain.read_text().replace(",joy\n", ",\n", 5).removesuffix(",joy\n"))
+    no_label = emodef_command(*base, plain, *labels, "--dev-share", "0.25", code=3).stderr
+    assert "allow rows without labels with --allow-unlabelled" in " ".join(no_label.split())
+    given = (*base, plain, *labels, "--dev-share", "0.25", "--set", "epochs=1", "--allow-unlabelled", "--cpu")
+    emodef_command(*given, "--out", tmp_path / "none")
+    assert sum(len(part) for part in RunFolder.open(tmp_path / "none").corpus().values()) == 40
+    other = emodef_command(
+        "evaluate", tmp_path / "none", "--data", plain, "--allow-unlabelled", "--cpu", "--json"
+    )
+    assert json.loads(other.stdout)
     assert "no such corpus" in emodef_command(*base, "none-such", code=3).stderr
     assert not (tmp_path / "run").exists()
 

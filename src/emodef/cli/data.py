@@ -66,9 +66,7 @@ def show(
     seed: Annotated[int, typer.Option(min=0, help="Which examples are drawn.")] = 0,
     data_dir: options.DataDir = None,
     on_error: options.OnErrorOption = options.OnError.SKIP,
-    allow_unlabelled: Annotated[
-        bool, typer.Option("--allow-unlabelled", help="Rows may have no labels.", rich_help_panel="Data")
-    ] = False,
+    allow_unlabelled: options.AllowUnlabelled = False,
     text_column: options.TextColumn = None,
     label_column: options.LabelColumn = None,
     label_columns: options.LabelColumns = None,
@@ -90,8 +88,16 @@ def show(
     from emodef.corpora import load_corpus
     from emodef.corpora.describe import describe, render
 
-    columns = options.columns(text_column, label_column, label_columns, id_column, split_column, delimiter)
-    columns |= {"label_set": labels, "allow_unlabelled": allow_unlabelled}
+    columns = options.columns(
+        text_column,
+        label_column,
+        label_columns,
+        id_column,
+        split_column,
+        delimiter,
+        allow_unlabelled=allow_unlabelled,
+    )
+    columns |= {"label_set": labels}
     splits = load_corpus(name, data_dir=data_dir, on_error=on_error.value, **columns)
     found = describe(splits, examples=examples, seed=seed)
     if json:

@@ -91,6 +91,7 @@ def evaluate(
     ] = None,
     data_dir: options.DataDir = None,
     on_error: options.OnErrorOption = options.OnError.FAIL,
+    allow_unlabelled: options.AllowUnlabelled = False,
     text_column: options.TextColumn = None,
     label_column: options.LabelColumn = None,
     label_columns: options.LabelColumns = None,
@@ -126,9 +127,17 @@ def evaluate(
     wanted_form = _form(form, json, out)
     if wanted_form is Form.CSV and policy is Policy.BOTH:
         raise SettingsError("csv holds one table; choose --policy tuned or --policy fixed, or another format")
-    given = options.columns(text_column, label_column, label_columns, id_column, split_column, delimiter)
+    given = options.columns(
+        text_column,
+        label_column,
+        label_columns,
+        id_column,
+        split_column,
+        delimiter,
+        allow_unlabelled=allow_unlabelled,
+    )
     if data is None and given:
-        raise SettingsError(f"{', '.join(given)}: columns are for other data; name it with --data")
+        raise SettingsError(f"{', '.join(given)}: this is about other data; name it with --data")
     if path is None or any((path / name).is_file() for name in ("model.json", "head.json")):
         measured = {"model": "shipped" if path is None else str(path)}
         reports = _light(path, data, split, scores, data_dir, on_error.value, given, quiet)

@@ -64,14 +64,7 @@ def fit(
     threads: options.Threads = None,
     dev_share: options.Share = None,
     test_share: options.Share = None,
-    allow_unlabelled: Annotated[
-        bool,
-        typer.Option(
-            "--allow-unlabelled",
-            help="Rows without labels are texts that have none of them.",
-            rich_help_panel="Data",
-        ),
-    ] = False,
+    allow_unlabelled: options.AllowUnlabelled = False,
     data_dir: options.DataDir = None,
     on_error: options.OnErrorOption = options.OnError.FAIL,
     text_column: options.TextColumn = None,
@@ -101,9 +94,15 @@ def fit(
     from emodef.runs import DataChoice
 
     check_free(out)
-    columns = options.columns(text_column, label_column, label_columns, id_column, split_column, delimiter)
-    if allow_unlabelled:
-        columns["allow_unlabelled"] = True
+    columns = options.columns(
+        text_column,
+        label_column,
+        label_columns,
+        id_column,
+        split_column,
+        delimiter,
+        allow_unlabelled=allow_unlabelled,
+    )
     meant, label_set = _meant(labels, data)
     choice = DataChoice(
         data_dir=None if data_dir is None else str(data_dir),

@@ -152,6 +152,15 @@ Delimiter = Annotated[
     ),
 ]
 
+AllowUnlabelled = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unlabelled",
+        help="Rows without labels are texts that have none of them.",
+        rich_help_panel="Data",
+    ),
+]
+
 
 def columns(
     text: str | None,
@@ -160,8 +169,10 @@ def columns(
     identifier: str | None,
     split: str | None,
     delimiter: str | None,
+    *,
+    allow_unlabelled: bool = False,
 ) -> dict[str, Any]:
-    """The column options that were given, as `emodef.corpora.load_corpus` takes them."""
+    """The options of a user's file that were given, as `emodef.corpora.load_corpus` takes them."""
     hot = (
         None if label_columns is None else [name.strip() for name in label_columns.split(",") if name.strip()]
     )
@@ -172,6 +183,7 @@ def columns(
         "id_column": identifier,
         "split_column": split,
         "delimiter": delimiter,
+        "allow_unlabelled": allow_unlabelled or None,
     }
     return {key: value for key, value in given.items() if value is not None}
 

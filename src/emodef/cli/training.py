@@ -74,6 +74,7 @@ def train(
     test_share: options.Share = None,
     data_dir: options.DataDir = None,
     on_error: options.OnErrorOption = options.OnError.FAIL,
+    allow_unlabelled: options.AllowUnlabelled = False,
     text_column: options.TextColumn = None,
     label_column: options.LabelColumn = None,
     label_columns: options.LabelColumns = None,
@@ -117,7 +118,15 @@ def train(
     from emodef.runs import started
     from emodef.train.run import run_training
 
-    given = options.columns(text_column, label_column, label_columns, id_column, split_column, delimiter)
+    given = options.columns(
+        text_column,
+        label_column,
+        label_columns,
+        id_column,
+        split_column,
+        delimiter,
+        allow_unlabelled=allow_unlabelled,
+    )
     chosen = Asked(recipe, setup, seed, assign or [], data, labels, start)
     if resume:
         told = [
