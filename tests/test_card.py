@@ -82,6 +82,7 @@ def test_the_probes_are_those_of_the_model(light: Path, written: Path, page: str
 
 
 def test_it_says_what_it_is_made_from_and_for_what_not(page: str) -> None:
+    assert "each is the same unknown mark" in page
     front = page.split("---")[1]
     assert "license: apache-2.0" in front
     assert "base_model: sentence-transformers/all-MiniLM-L6-v2" in front
@@ -132,9 +133,17 @@ def test_calibration_is_told(tmp_path: Path) -> None:
     assert "cross-validated inside dev: 0.032 raw, 0.012 calibrated" in text
     assert "fitted on 140 dev texts" in text
     assert "license:" not in text
-    raw = build_tiny_light(tmp_path / "raw", labels=LABELS, calibration=None)
+    assert "**Emoji.**" not in text
+    about = {
+        "name": "tiny",
+        "corpus": "goemotions",
+        "precision": "fp32",
+        "settings": SETTINGS | {"emoji": "words"},
+    }
+    raw = build_tiny_light(tmp_path / "raw", labels=LABELS, calibration=None, about=about)
     page = write_card(raw, data=str(SAMPLE), corpora=False).folder / "README.md"
     assert 'not measured as "how likely"' in page.read_text(encoding="utf-8")
+    assert "reads the words that Unicode names them by" in page.read_text(encoding="utf-8")
     assert "Its terms are its publisher's" in text  # of data and backbone that nothing is known of
 
 

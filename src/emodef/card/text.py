@@ -224,6 +224,9 @@ def _limits(info: ModelInfo, measured: Measured) -> list[str]:
     lines = []
     for facts in (_facts()["page"], _corpus(info), _backbone(info)):
         lines += [f"- {limit}" for limit in (facts or {}).get("limits", ())]
+    emoji = (_backbone(info) or {}).get("emoji", {})
+    if said_of_emoji := emoji.get(info.about.get("settings", {}).get("emoji", "keep")):
+        lines.append(f"- {said_of_emoji}")
     report = measured.reports.get("test tuned") or measured.reports.get("test fixed")
     rare = [label for label in report.labels if label.support < FEW_TEXTS] if report else []
     rare.sort(key=lambda label: label.support)
