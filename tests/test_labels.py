@@ -198,6 +198,13 @@ def test_toml_errors_name_the_line(tmp_path: Path) -> None:
         LabelSet.load(path)
 
 
+def test_toml_nested_without_end_is_an_error_too(tmp_path: Path) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text("a = " + "[" * 100_000)
+    with pytest.raises(LabelSetError, match="deep"):
+        LabelSet.load(path)
+
+
 def test_a_file_that_is_not_utf8_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes(b'name = "x"\n# caf\xe9\n')

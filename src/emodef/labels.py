@@ -294,6 +294,10 @@ def parse_toml(content: bytes, source: str) -> dict[str, Any]:
         twice = "overwrite" in str(error) or "declare" in str(error)
         remedy = "the same name stands there a second time: keep one" if twice else "correct that line"
         raise LabelSetError(f"is not valid TOML: {error}; {remedy}", path=source, row=line) from None
+    except (ValueError, RecursionError):  # thousands of brackets, or of digits
+        raise LabelSetError(
+            "is nested too deep, or holds a number too long, to be read", path=source
+        ) from None
 
 
 def _toml_lines(d: Mapping[str, Any], prefix: str) -> list[str]:

@@ -47,7 +47,7 @@ class LabelCells:
         if cell.startswith("["):
             try:
                 items = json.loads(cell)
-            except (json.JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):
                 raise UnusableRow(
                     f'labels {cell[:60]!r} are not a valid JSON list such as ["joy", "love"]'
                 ) from None
@@ -63,11 +63,11 @@ class LabelCells:
             item = int(item)  # a column of numbers with gaps is read as floats
         if isinstance(item, bool) or not isinstance(item, int | str) or item == "":
             raise UnusableRow(f"the label {item!r} is neither a name nor a number")
-        if isinstance(item, str) and item.strip().casefold() in self.known:
-            return self.known[item.strip().casefold()]
-        if isinstance(item, int) or item.strip().isdecimal():
-            return self._numbered(int(item))
-        name = item.strip()
+        name = str(item).strip()
+        if name.casefold() in self.known:  # a label may be called 1; its name goes before its number
+            return self.known[name.casefold()]
+        if isinstance(item, int) or name.isdecimal():
+            return self._numbered(name)
         check_characters(name, "a label")
         if self.given is None:
             return self.known.setdefault(name.casefold(), name)
@@ -79,11 +79,15 @@ class LabelCells:
         )
         raise UnusableRow(f"the label set {self.given.name!r} has no label {name!r}; {hint}")
 
-    def _numbered(self, number: int) -> str:
+    def _numbered(self, written: str) -> str:
+        shown = written if len(written) <= 60 else f"{written[:20]}… of {len(written)} digits"
         if self.given is None:
-            raise UnusableRow(f"the label {number} is a number; say which labels are meant with --labels")
+            raise UnusableRow(f"the label {shown} is a number; say which labels are meant with --labels")
+        number = (
+            int(written) if len(written) <= 60 else len(self.given)
+        )  # Python reads no number of any length
         if not 0 <= number < len(self.given):
-            raise UnusableRow(f"the label number {number} is not between 0 and {len(self.given) - 1}")
+            raise UnusableRow(f"the label number {shown} is not between 0 and {len(self.given) - 1}")
         return self.given.names[number]
 
 

@@ -61,7 +61,8 @@ def read_file(
     delimiter: what parts the labels of a cell. By default a cell is one label where it is a label's name, a JSON list
     where it starts with "[", and else parted at the first of | ; , that it holds.
     label_set: a LabelSet, the name of a shipped one, or a TOML file as `read_labels` takes it. Labels may then also be numbers,
-    counted from 0 in its order; case does not matter. Without one, the labels found make one, sorted; see `is_derived`.
+    counted from 0 in its order, unless a label is called so; case does not matter. Without one, the labels found make one, sorted;
+    see `is_derived`.
     on_error: "fail" stops at the first malformed row; "skip" leaves it out and lists it in the `problems` of the file's
     first split. limit: rows taken from each file. allow_unlabelled: rows (or whole files) may have no labels.
     quoting: whether quotes hold fields together in CSV (by default yes) and TSV (by default no).
@@ -223,7 +224,10 @@ class _Rows:
         columns, cells, given = self.columns, self.cells, self.cells.given
         text = _text(values, columns.text or "")
         label = columns.label
-        names = cells.names(cell(values, label)) if label else cells.hot_names(values, columns.hot)
+        if label:  # a JSON object without it is a row without labels
+            names = cells.names(values.get(label) if self.allow_unlabelled else cell(values, label))
+        else:
+            names = cells.hot_names(values, columns.hot)
         if not names and not self.allow_unlabelled:
             raise UnusableRow("has no label; add one, or allow rows without labels with --allow-unlabelled")
         if given is not None and given.exclusive and len(names) > 1:

@@ -13,6 +13,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ Rows = Iterator[tuple[int, dict[str, Any]]]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _SEPARATORS = (",", ";", "\t")
+KEYS_OF = 1_000  # so many objects of a JSONL file are looked at for its columns
 _MAX_FIELD = 2**31 - 1  # characters; csv's own limit of 131,072 is less than a long document has
 
 
@@ -154,8 +156,9 @@ def _separator(path: Path) -> str:
 
 
 def _jsonl(path: Path) -> Table:
-    first = next((value for _, value in _json_lines(path) if isinstance(value, dict)), None)
-    if first is None:
+    found = (value for _, value in _json_lines(path) if isinstance(value, dict))
+    keys = list(dict.fromkeys(key for value in islice(found, KEYS_OF) for key in value))
+    if not keys:
         raise DataError(
             'has no row; each line should be an object such as {"text": "...", "labels": ["..."]}', path
         )
@@ -167,7 +170,7 @@ def _jsonl(path: Path) -> Table:
             else:
                 bad(row, value)
 
-    return Table(list(first), rows)
+    return Table(keys, rows)
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -180,6 +183,8 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
                 value = json.loads(line)
             except json.JSONDecodeError as error:
                 yield row, f"is not valid JSON: {error.msg} at character {error.pos + 1}"
+            except ValueError:
+                yield row, "holds a number of thousands of digits"
             except RecursionError:
                 yield row, "is nested too deep"
             else:

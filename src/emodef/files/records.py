@@ -114,6 +114,8 @@ def json_records(lines: Lines) -> Iterator[Record]:
             value = json.loads(body)
         except json.JSONDecodeError as error:
             problem = problem or f"is not valid JSON: {error.msg} at character {error.pos + 1}"
+        except ValueError:
+            problem = problem or "holds a number of thousands of digits"
         except RecursionError:
             problem = problem or "is nested too deep"
         else:

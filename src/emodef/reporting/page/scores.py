@@ -57,7 +57,7 @@ def _names(written: Any, column: str) -> list[str]:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise UnusableRow(f"{text[:60]!r} is not valid JSON") from None
 
 
