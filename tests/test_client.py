@@ -158,3 +158,35 @@ def test_the_page_names_every_limit_and_code() -> None:
         assert f"`{name}` | {shown} |" in PAGE or f"`{name}` ({shown})" in PAGE, name
     for code, (status, _) in CODES.items():
         assert re.search(rf"^\| .*{status}.* \| .*`{code}`", PAGE, re.MULTILINE), code
+
+
+def test_one_text_or_name_is_not_taken_letter_by_letter(client: Client) -> None:
+    assert client.predict("so happy") == client.predict(["so happy"])
+    assert list(client.stream("so happy")) == client.predict(["so happy"])
+    own = {"delight": "happy"}
+    assert client.score("so happy", own, known="joy") == client.score(["so happy"], own, known=["joy"])
+    assert client.explain("so happy", labels="joy") == client.explain("so happy", labels=["joy"])
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_result_that_breaks_off_is_no_result(tmp_path: Path, chunked: bool) -> None:
+    class Broken(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", "1000")))
+            self.end_headers()
+            self.wfile.write(b"64\r\ntext,predicted\n" if chunked else b"text,predicted\n")
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = Client(f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(ServerError, match=r"the result broke off .* download it again"):
+            client.download("a", tmp_path / "result.csv")
+        server.shutdown()
+    assert list(tmp_path.iterdir()) == []

@@ -98,6 +98,10 @@ def test_examples_are_averaged_and_their_likeness_to_any_text_taken_out(predicto
     np.testing.assert_allclose(
         plain.head.logits(texts).mean(axis=0), own.head.logits(texts).mean(axis=0), atol=1e-4
     )
+    once = predictor.with_labels(labels, background=(text for text in background))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(once.predict_proba(TEXTS), own.predict_proba(TEXTS))
+    one, same = (predictor.with_labels(labels, background=each) for each in (background[0], background[:1]))
+    np.testing.assert_array_equal(one.predict_proba(TEXTS), same.predict_proba(TEXTS))
     with pytest.raises(SettingsError, match="background holds no text"):
         predictor.with_labels(labels, background=[])
     assert predictor.score(TEXTS, labels).shape == (6, 2)  # with the sentences that emodef brings

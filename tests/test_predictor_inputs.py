@@ -178,3 +178,15 @@ def test_a_megabyte(text: str, predictor: Predictor) -> None:
     assert found[0].windows >= 1
     assert found[1].windows == 1
     assert time.monotonic() - start < 60
+
+
+def test_a_table_is_not_taken_for_its_column_names(predictor: Predictor) -> None:
+    class Frame(dict[str, list[str]]):
+        columns = ("text", "id")
+
+        def __iter__(self) -> Any:
+            return iter(self.columns)
+
+    for table in ({"text": "Thank you", "id": "7"}, Frame(text=["so happy"])):
+        with pytest.raises(DataError, match=r"give one column of it, as in table\['text'\]"):
+            predictor.predict(table)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -86,7 +85,7 @@ class Client:
     ) -> list[Prediction]:
         """A prediction for each text. top_k: so many labels, the likeliest, instead of those above the threshold."""
         asked = {
-            "texts": list(texts),
+            "texts": _listed(texts),
             "threshold": threshold,
             "top_k": top_k,
             "level": level,
@@ -107,9 +106,9 @@ class Client:
     ) -> list[Prediction]:
         """Predictions over labels of your own, name -> definition, or an object with definitions, examples, threshold."""
         asked = {
-            "texts": list(texts),
+            "texts": _listed(texts),
             "labels": dict(labels),
-            "known": known if isinstance(known, bool) else list(known),
+            "known": known if isinstance(known, bool) else _listed(known),
             "threshold": threshold,
             "all_scores": all_scores,
         }
@@ -126,7 +125,7 @@ class Client:
         """Which words carry a text's labels; by default those predicted."""
         asked = {
             "text": text,
-            "labels": None if labels is None else list(labels),
+            "labels": None if labels is None else _listed(labels),
             "level": level,
             "own": None if own is None else dict(own),
         }
@@ -150,6 +149,7 @@ class Client:
         all_scores: bool = False,
     ) -> Iterator[Prediction | ServerError]:
         """Predictions of any number of texts, in order, while they are being sent; a text that is refused gives a ServerError."""
+        texts = _listed(texts) if isinstance(texts, str) else texts
         given = {"threshold": threshold, "level": level, "all_scores": str(all_scores).lower()}
         query = urlencode({name: value for name, value in given.items() if value is not None})
         connection = self._kind(*self._address, timeout=self.timeout)
@@ -213,14 +213,27 @@ class Client:
         return found
 
     def download(self, job: Job | str, path: str | os.PathLike[str]) -> Path:
-        """Write a finished job's result; `path` appears when it is whole."""
+        """Write a finished job's result; `path` appears when it is whole. Raises ServerError where the answer breaks off."""
         identifier = job if isinstance(job, str) else job.id
         response = self._ask("GET", f"/v1/jobs/{quote(identifier, safe='')}/result")
         if response.status != 200:
             raise _refused(response, response.read())
         with open_atomic(path, "wb") as file:
-            shutil.copyfileobj(response, file, PIECE)
+            for piece in self._pieces(response):
+                file.write(piece)
         return Path(path)
+
+    def _pieces(self, response: HTTPResponse) -> Iterator[bytes]:
+        """An answer's body, all of it. Raises ServerError where it ends before."""
+        try:
+            while piece := response.read(PIECE):
+                yield piece
+            broken = "its end is missing" if response.length else ""  # which `read` does not tell
+        except (OSError, HTTPException) as error:
+            broken = str(error) or type(error).__name__
+        if broken:
+            self.close()
+            raise ServerError(f"the result broke off ({broken}); download it again")
 
     def summary(self, job: Job | str) -> dict[str, Any]:
         """What charts of a finished job need."""
@@ -269,6 +282,11 @@ class Client:
         if "Content-Length" not in headers:
             connection.putheader("Transfer-Encoding", "chunked")
         connection.endheaders()
+
+
+def _listed(given: str | Iterable[str]) -> list[str]:
+    """Texts or names as a list; one of them as a list of one, as `Predictor` takes it."""
+    return [given] if isinstance(given, str) else list(given)
 
 
 def _send_lines(connection: HTTPConnection, texts: Iterable[str], failed: list[BaseException]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -19,6 +19,8 @@ def listed(texts: Texts) -> list[str]:
     """
     if isinstance(texts, str):
         listed = [texts]
+    elif isinstance(texts, Mapping) or hasattr(texts, "columns"):
+        raise DataError("a table where texts are expected: give one column of it, as in table['text']")
     elif isinstance(texts, (bytes, bytearray, memoryview)):
         raise DataError("bytes where text is expected: decode them first, as in data.decode('utf-8')")
     else:

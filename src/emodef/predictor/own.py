@@ -113,7 +113,8 @@ def with_labels(
     background: Sequence[str] | None,
 ) -> Predictor:
     """See `Predictor.with_labels`."""
-    if background is not None and not listed(background):
+    given = None if background is None else listed(background)  # once: it may be an iterator
+    if given == []:
         raise SettingsError("background holds no text; give a few hundred, or leave it out")
     definitions = None if labels is None else read_labels(labels)
     below = predictor.info
@@ -130,7 +131,7 @@ def with_labels(
     guess_thresholds: NDArray[np.float64] = np.zeros(0)
     head = LabelHead(np.zeros((0, root.graph.outputs[EMBEDDING]), np.float32), np.zeros(0, np.float32))
     if definitions is not None and rows:
-        texts = ordinary() if background is None else list(background)
+        texts = ordinary() if given is None else given
         trained = _trained(root, None if chooser in OF_TRAINED else texts)
         vectors, defined = describe(root, definitions, rows)
         bias, guess_thresholds = chooser(defined, trained)
@@ -146,7 +147,7 @@ def with_labels(
         thresholds,
         taken,
         chooser.__name__,
-        None if background is None else _digest(list(background)),
+        None if given is None else _digest(given),
     ]
     # fitted on labelled texts: of labels that were only defined there is none
     curves = None if rows or below.calibration is None else merging.of_labels(below.calibration, taken)
