@@ -200,7 +200,7 @@ def test_data_pairs_as_in_figure_1() -> None:
         (["data", "pairs", SAMPLE, "--labels", "goemotions", "--out", "pairs.xls"], 2, "name the file so"),
         (["data", "show", "no-such-corpus"], 3, "neither one of goemotions"),
         (["data", "show", "goemotions", "--text-column", "body"], 2, "has its own columns"),
-        (["labels", "show", "nothing"], 3, "neither one of the shipped"),
+        (["labels", "show", "nothing"], 3, "neither a file nor one of the shipped"),
         (["data", "fetch", "nothing"], 2, "no corpus 'nothing' to fetch"),
         (["data", "fetch"], 2, "Missing argument"),
         (["data", "show", SAMPLE, "--examples", "-1"], 2, "--examples"),

@@ -20,6 +20,7 @@ from emodef.files.job import Watch, local, predict_file
 from emodef.files.predictions import Options
 from emodef.files.sources import open_source
 from emodef.predictor import Predictor
+from emodef.reporting.page import open_predictions
 from tiny_files import Stop, finished_parts, rows_of, stopping, write_rows
 from tiny_light import LABELS, build_tiny_light
 
@@ -157,3 +158,40 @@ def test_a_worker_has_the_same_labels(tiny_light: Path, labels: Path) -> None:
     assert [label.name for label in there.predict(TEXTS[0]).labels] == [
         label.name for label in own.predict(TEXTS[0]).labels
     ]
+
+
+@pytest.mark.parametrize("names", [("a|b", "rage"), ("[sad]", "rage"), ("so, glad", "rage;much")])
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@pytest.mark.parametrize("form", ["labels", "long"])
+def test_names_that_hold_what_parts_them(
+    tiny_light: Path, tmp_path: Path, names: tuple[str, str], suffix: str, form: str
+) -> None:
+    """What is written is read again by a report, whatever labels are called."""
+    given, out = tmp_path / "in.csv", tmp_path / f"out.{suffix}"
+    given.write_text("id;text\n1;so happy\n2;awful\n3;\n", encoding="utf-8")
+    own = Predictor.load(tiny_light).with_labels({names[0]: "so happy", names[1]: "awful"})
+    options = Options(threshold=0.0, form=form)
+    predict_file(open_source(str(given)), out, own, options)
+    found = list(open_predictions(out, text_column="text", needs_texts=True).rows())
+    assert [row.scores.keys() for row in found[:2]] == [set(names), set(names)]
+    expected = own.predict_proba(["so happy", "awful"])
+    for row, probabilities in zip(found, expected, strict=False):
+        assert row.scores == pytest.approx(dict(zip(names, probabilities.tolist(), strict=True)), rel=1e-3)
+
+
+def test_labels_are_shown_and_reported_on_as_users_write_them(
+    tiny_light: Path, labels: Path, tmp_path: Path
+) -> None:
+    labels.write_text(
+        labels.read_text()
+        + '[wonder]\ndefinitions = ["why is it", "how is it"]\nexamples = ["why, I asked"]\n'
+    )
+    shown = " ".join(emodef_command("labels", "show", labels).stdout.split())
+    assert "glee so happy and glad" in shown
+    assert "wonder why is it how is it as in: why, I asked" in shown
+    (tmp_path / "in.csv").write_text("text\nso happy\nawful\n", encoding="utf-8")
+    out = tmp_path / "out.csv"
+    common = ("--model", tiny_light, "--labels", labels, "--at-least-one", "--quiet")
+    emodef_command("predict", *common, "--file", tmp_path / "in.csv", "--out", out)
+    emodef_command("report", out, "--labels", labels, "--out", tmp_path / "report.html", "--quiet")
+    assert "so happy and glad" in (tmp_path / "report.html").read_text(encoding="utf-8")  # what glee means

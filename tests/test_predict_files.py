@@ -295,3 +295,12 @@ def test_probabilities_are_those_of_the_whole(predictor: Predictor, predict: Any
     found = pl.read_parquet(out).select(f"p_{name}" for name in predictor.label_set.names).to_numpy()
     assert np.allclose(found, predictor.predict_proba(texts), atol=1e-6)
     assert PART_SIZE > 40
+
+
+def test_numbers_of_thousands_of_digits(predict: Any) -> None:
+    rows = '{"text": "so happy"}\n{"text": "why", "n": ' + "1" * 5_000 + "}\n"
+    out, summary = predict("in.jsonl", rows, "out.jsonl")
+    assert [(problem.row, problem.reason) for problem in summary.shown] == [
+        (2, "holds a number of thousands of digits")
+    ]
+    assert len(rows_of(out)) == 1

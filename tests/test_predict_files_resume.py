@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from emodef.files import job
 from emodef.files.folder import PartsFolder
 from emodef.files.job import Engine, Interrupted, Summary, Watch, predict_file, predict_stream
 from emodef.files.predictions import Options, Plan
-from emodef.files.sources import open_source
+from emodef.files.sources import TextSource, open_source
 from emodef.predictor import Predictor
 from tiny_files import Stop, finished_parts, stopping, write_rows
 
@@ -266,3 +267,20 @@ def test_a_pipe_says_that_it_cannot_be_gone_on_with(tiny_light: Path, tmp_path: 
     assert process.returncode == 130
     assert "cannot be gone on with" in said
     assert "--file" in said
+
+
+def test_a_pipe_does_not_take_a_file_s_finished_parts(
+    begun: Callable[..., Summary], predictor: Predictor, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.csv"
+
+    def piped(**options: Any) -> Summary:
+        source = TextSource("txt", None, stream=io.BytesIO(b"so happy\n"))
+        return predict_file(source, out, predictor, Options(), **options)
+
+    with pytest.raises(SettingsError, match=r"holds finished parts, .* or begin anew with --restart"):
+        piped()
+    assert finished_parts(out) == 3
+    assert begun().earlier == 300
+    assert piped().rows == 1
+    assert piped(restart=True).rows == 1

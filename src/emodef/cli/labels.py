@@ -65,9 +65,10 @@ def show(name: LabelSetName, json: options.Json = False) -> None:
       emodef labels show goemotions
       emodef labels show my-labels.toml --json
     """
-    from emodef.labels import LabelSet
+    from emodef.definitions import read_labels
 
-    labels = LabelSet.load(name)
+    definitions = read_labels(name)
+    labels = definitions.label_set
     if json:
         options.print_json(labels.to_dict())
         return
@@ -76,8 +77,9 @@ def show(name: LabelSetName, json: options.Json = False) -> None:
 
     kind = "one label a text" if labels.exclusive else "several labels a text"
     table = Table("label", "definition", *labels.mappings, box=None, pad_edge=False)
-    for label, definition in zip(labels.names, labels.definitions, strict=True):
-        table.add_row(*map(Text, (label, definition, *(m[label] for m in labels.mappings.values()))))
+    for k, label in enumerate(labels.names):
+        told = [*definitions.definitions[k], *(f"as in: {example}" for example in definitions.examples[k])]
+        table.add_row(*map(Text, (label, "\n".join(told), *(m[label] for m in labels.mappings.values()))))
     console = options.output()
     console.print(f"{labels.name}: {len(labels)} labels, {kind}", markup=False)
     console.print(table)

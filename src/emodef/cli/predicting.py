@@ -325,6 +325,12 @@ def _tell(summary: Summary, source: Source) -> None:
         where = f": {summary.problems_file}" if summary.problems_file else ""
         rows = "1 row has" if summary.problems == 1 else f"{summary.problems:,} rows have"
         typer.echo(f"note: {rows} no prediction{left_out}{where}", err=True)
+    for key, row in list(summary.left_out.items())[:5]:
+        typer.echo(
+            f"note: {source.table.name}:{row}: the key {key!r} is left out, the first row lacks it; write JSON (--json), or give the "
+            "rows as a --file",
+            err=True,
+        )
     if summary.long_texts:
         texts = "1 text was" if summary.long_texts == 1 else f"{summary.long_texts:,} texts were"
         typer.echo(f"note: {texts} longer than the model's window and read in several", err=True)

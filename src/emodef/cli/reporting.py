@@ -86,13 +86,13 @@ def report(
       emodef report labelled.csv --out report.html
       emodef report labelled.parquet --time-column posted_at --title "Comments, May" --examples 10
     """
-    from emodef.labels import LabelSet
+    from emodef.definitions import read_labels
     from emodef.reporting.page import Summary, open_predictions, page_content, shipped_sets, write_page
 
     out = out or predictions.with_suffix(".html")
     if out.suffix.lower() not in (".html", ".htm"):
         raise SettingsError(f"--out {out}: the page is HTML; name the file so, such as report.html")
-    sets = shipped_sets() if labels is None else [LabelSet.load(labels)]
+    sets = shipped_sets() if labels is None else [read_labels(labels).label_set]
     source = open_predictions(
         predictions,
         text_column=text_column,

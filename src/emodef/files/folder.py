@@ -76,8 +76,8 @@ class PartsFolder:
                 return handle
             handle.close()
 
-    def begin(self, manifest: Mapping[str, Any], *, restart: bool) -> None:
-        """Make `manifest` the folder's. Parts of the same manifest stay; with `restart` none does.
+    def begin(self, manifest: Mapping[str, Any], *, restart: bool, resumable: bool = True) -> None:
+        """Make `manifest` the folder's. Parts of the same manifest stay; with `restart` none does, nor of what is not resumable.
 
         Raises SettingsError, saying what differs, where there are parts of another one.
         """
@@ -86,6 +86,10 @@ class PartsFolder:
             for path in self.path.glob(pattern):
                 path.unlink()
         earlier = None if restart else self._manifest()
+        if not resumable and "hash" not in (earlier or {}).get(
+            "input", {}
+        ):  # parts of another pipe serve nobody
+            earlier = None
         if earlier is not None and (changes := differences(earlier, manifest)):
             raise SettingsError(
                 f"{self.path} holds finished parts, but since they were made {'; '.join(changes)}. "

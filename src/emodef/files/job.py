@@ -60,7 +60,8 @@ class Summary:
     """What was done. rows: of the input; earlier: those of them that an interrupted run had finished.
 
     problems: how many rows have no prediction, `dropped` of them not in the output; shown: the first of them; they all stand
-    in problems_file. long_texts: texts read in several windows.
+    in problems_file. long_texts: texts read in several windows. left_out: keys of JSON objects that have no column, because a pipe's
+    first row lacks them -> the first row that has them.
     """
 
     out: Path | None = None
@@ -72,6 +73,7 @@ class Summary:
     shown: list[Problem] = field(default_factory=list)
     dropped: int = 0
     problems_file: Path | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def count(self, rows: int, long_texts: int, problems: Iterable[Problem]) -> None:
         """Add a part."""
@@ -137,14 +139,14 @@ def predict_file(
             told = "".join(layer.identity for layer in predictor.layers)
             manifest["labels"] = {"hash": blake2b(told.encode(), digest_size=32).hexdigest()}
         plan = _with_columns(plan, source)
-        folder.begin(manifest, restart=restart or not source.resumable)
+        folder.begin(manifest, restart=restart, resumable=source.resumable)
         summary = Summary(out)
         summary.earlier = sum(facts["rows"] for facts in folder.facts())
         watch.begin(summary.earlier)
         mapped = engine(plan) if engine else local(predictor, plan, watch)
         rows = summary.earlier
         try:
-            parts = source.parts(part_size, dict(folder.finished))
+            parts = _noted(source.parts(part_size, dict(folder.finished)), plan, summary)
             for part in mapped(_told(parts, source, rows, watch)):
                 folder.add(part)
                 rows += part.rows
@@ -177,13 +179,15 @@ def predict_stream(
         raise SettingsError("Parquet is not written to standard output; name a file with --out")
     began, watch = time.monotonic(), watch or Watch()
     names = names_of(predictor, options)
-    plan = Plan(source.table, output, options, names, ours_first=source.table.format == "txt")
+    plan = _with_columns(
+        Plan(source.table, output, options, names, ours_first=source.table.format == "txt"), source
+    )
     summary = Summary()
     watch.begin(0)
     if head := header(plan):
         write(head)
     try:
-        for part in _told(source.parts(part_size, {}), source, 0, watch):
+        for part in _told(_noted(source.parts(part_size, {}), plan, summary), source, 0, watch):
             done = predict_part(part, predictor, plan, watch.advance)
             write(done.data)
             summary.count(done.rows, done.long_texts, done.problems)
@@ -253,6 +257,21 @@ def _with_columns(plan: Plan, source: Source) -> Plan:
         types = json_columns(source.path)
     table = replace(plan.table, columns=tuple(types))
     return replace(plan, table=table, types=tuple(types.values()))
+
+
+def _noted(parts: Iterator[Part], plan: Plan, summary: Summary) -> Iterator[Part]:
+    """The parts; what their JSON objects have and no column takes is noted in `summary`."""
+    if plan.table.format != "jsonl" or plan.output == "jsonl":
+        yield from parts
+        return
+    known = set(plan.table.columns)
+    for part in parts:
+        for record in part.records:
+            if isinstance(record.values, dict) and not record.values.keys() <= known:
+                for key in record.values:
+                    if key not in known:
+                        summary.left_out.setdefault(key, record.row)
+        yield part
 
 
 def _told(parts: Iterator[Part], source: Source, rows: int, watch: Watch) -> Iterator[Part]:

@@ -142,11 +142,12 @@ class TextSource(Source):
         *,
         path: Path | None = None,
         stream: IO[bytes] | None = None,
+        name: str = "standard input",
     ) -> None:
         self.path, self.resumable = path, path is not None
         self._lines = None if stream is None else Lines(stream)
         if self._lines is not None:
-            self._look(self._lines, "standard input", format, text_column)
+            self._look(self._lines, name, format, text_column)
         else:
             from emodef.corpora.tables import check_text_file
 
@@ -208,7 +209,11 @@ class TextSource(Source):
 
 
 def open_source(given: str, text_column: str | None = None, format: str | None = None) -> Source:
-    """The rows of a file; of Parquet also at an address such as s3://… Raises DataError, SettingsError, MissingExtraError."""
+    """The rows of a file or a pipe; of Parquet also at an address such as s3://… Raises DataError, SettingsError, MissingExtraError."""
+    if given == "-":
+        raise SettingsError(
+            "--file names a file; what is piped in is read without it: ... | emodef predict --input-format csv"
+        )
     is_address = re.match(r"[a-z][a-z0-9+.-]+://", given) is not None
     if format is None:
         suffix = Path(given).suffix.lower()
@@ -219,6 +224,17 @@ def open_source(given: str, text_column: str | None = None, format: str | None =
                 given,
             )
         format = SUFFIXES[suffix]
+    is_pipe = (
+        not is_address and Path(given).exists() and not Path(given).is_file() and not Path(given).is_dir()
+    )
+    if is_pipe and format == "parquet":
+        raise SettingsError(f"{given}: Parquet is not read from a pipe; write it to a file first")
+    if is_pipe:
+        try:
+            stream = open(given, "rb")  # noqa: SIM115 (read to its end, part by part)
+        except OSError as error:
+            raise DataError(f"cannot be read: {error.strerror}", given) from None
+        return TextSource(format, text_column, stream=stream, name=given)
     if format == "parquet":
         from emodef.files.parquet import ParquetSource
 

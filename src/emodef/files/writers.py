@@ -72,20 +72,25 @@ def _dialect(plan: Plan) -> tuple[str, Callable[[str], str]]:
 def _delimited_lines(part: Part, found: Predictions, plan: Plan) -> Iterator[str]:
     separator, cell = _dialect(plan)
     is_kept, table = _is_kept(plan), plan.table
-    names = [cell(name) for name in plan.names]
+    as_lists = any("|" in name or name.startswith("[") for name in plan.names)
+    is_plain = not as_lists and all(cell(name) == name for name in plan.names)
     for place, index in enumerate(found.rows):
         record = part.records[index]
         if is_kept:
             theirs, end = record.raw, record.end or table.end
         else:
             theirs, end = separator.join(cell(as_text(value)) for value in table.cells(record)), "\n"
-        for cells in _cells(found, place, plan, names):
-            ours = separator.join(cells)
+        for cells in _cells(found, place, plan, as_lists):
+            ours = separator.join(cells if is_plain else map(cell, cells))
             yield (ours + separator + theirs if plan.ours_first else theirs + separator + ours) + end
 
 
-def _cells(found: Predictions, place: int, plan: Plan, names: Sequence[str]) -> Iterator[list[str]]:
-    """The added cells of a row: one list, in the long form one for each predicted label."""
+def _cells(found: Predictions, place: int, plan: Plan, as_lists: bool) -> Iterator[list[str]]:
+    """The added cells of a row: one list, in the long form one for each predicted label.
+
+    as_lists: labels and probabilities as JSON lists, where a | between them, or a [ at their beginning, would be misread.
+    """
+    names = plan.names
     values, chosen = found.probabilities[place], found.chosen[place] or []
     numbers = [f"{values[k]:.4g}" for k in chosen]
     if plan.options.form == "long":
@@ -94,6 +99,8 @@ def _cells(found: Predictions, place: int, plan: Plan, names: Sequence[str]) -> 
             yield ["", ""]
         return
     cells = ["|".join(names[k] for k in chosen), "|".join(numbers)]
+    if as_lists and chosen:
+        cells = [json.dumps([names[k] for k in chosen], ensure_ascii=False), f"[{', '.join(numbers)}]"]
     if plan.options.form == "probabilities":
         is_empty = found.chosen[place] is None
         cells += ["" if is_empty else f"{value:.4g}" for value in values.tolist()]
