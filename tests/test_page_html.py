@@ -141,7 +141,7 @@ def test_the_command(put: Put) -> None:
         (["--out", "x.pdf"], 2, "the page is HTML"),
         (["--time-column", "text"], 3, "no time in the column 'text' can be read"),
         (["--labels", "isear"], 3, "leave --labels out"),
-        (["--labels", "nothing.toml"], 3, "no such label set"),
+        (["--labels", "nothing.toml"], 3, "no such labels"),
         (["--text-column", "body"], 3, "has no column 'body'"),
     ],
 )
