@@ -197,7 +197,7 @@ def test_every_run_of_the_recipes_has_a_row() -> None:
 def test_what_has_no_effect_does_not_part_runs() -> None:
     same = [
         a_run("a", setup="cdp+mlm", seed=1),
-        a_run("b", setup="mlm+cdp", seed=2, save_every=7),
+        a_run("b", setup="mlm+cdp", seed=2, save_every=7, precision="fp32"),
         a_run("c", setup="cdp+mlm", seed=3, match_scale=5.0),
     ]  # fmt: skip
     assert [group.seeds for group in group_runs(same)] == [(1, 2, 3)]

@@ -17,7 +17,8 @@ from emodef.paper.results import Run
 
 PAPER = "paper"
 BASELINE = "paper-baseline"
-_WORDS_ONLY = ("description", "save_every", "teacher", "unlabelled")  # change nothing in what is trained
+# change nothing in what is trained; precision rounds it, and "auto" is another on other machines: each run's is in its row of the runs' table
+_WORDS_ONLY = ("description", "save_every", "teacher", "unlabelled", "precision")
 _ROW = (
     "backbone",
     "setup",
