@@ -17,7 +17,7 @@ from emodef.paper.results import Run
 
 PAPER = "paper"
 BASELINE = "paper-baseline"
-# change nothing in what is trained; precision rounds it, and "auto" is another on other machines: each run's is in its row of the runs' table
+# change nothing in what is trained; precision rounds it, and "auto" is another on other machines: the runs' table has each run's
 _WORDS_ONLY = ("description", "save_every", "teacher", "unlabelled", "precision")
 _ROW = (
     "backbone",
