@@ -315,48 +315,6 @@ def test_a_state_of_another_run_is_refused(
     assert states(tmp_path) == ["step-00000002"]
 
 
-def test_a_run_goes_on_in_the_precision_it_began_in(
-    make: Callable[..., TrainSettings], tiny_corpus: Splits, tmp_path: Path
-) -> None:
-    """Where the settings leave the choice to the machine, and it is another machine now."""
-    from emodef.runs import read_json
-    from emodef.train.performance import resolve_precision
-    from emodef.train.run import run_training
-
-    best = resolve_precision("auto", torch.device("cpu"))
-    other = {"fp32": "bf16", "bf16": "fp32"}[best]
-    settings = make(precision="auto")
-    job = Job(
-        settings.model_copy(update={"precision": other}),
-        tiny_corpus,
-        tmp_path,
-        blows=(Blow(STEP, 5),),
-        whole=True,
-    )
-    assert run(job) == -signal.SIGKILL
-    for path, content in ((tmp_path / "settings.json", settings.model_dump(mode="json")),):
-        path.write_text(json.dumps(content), encoding="utf-8")
-    done = run_training(settings, tiny_corpus, tmp_path, resume=True, cpu=True)
-    assert f"goes on in {other}, which this run was started in" in [
-        line.get("note") for line in log_of(tmp_path)
-    ]
-    assert read_json(tmp_path / "versions.json")["precision"] == other
-    assert read_json(tmp_path / "metrics.json")["training"]["precision"] == other
-    assert done.model.settings.precision == "auto"
-
-
-def test_a_run_of_a_gpus_precision_needs_a_gpu(
-    make: Callable[..., TrainSettings], tiny_corpus: Splits, tmp_path: Path
-) -> None:
-    with pytest.raises(Interrupted):
-        train_and_save(make(precision="auto"), tiny_corpus, tmp_path, stop_after=2)
-    progress = tmp_path / "state" / "step-00000002" / "progress.json"
-    content = json.loads(progress.read_text(encoding="utf-8"))
-    progress.write_text(json.dumps(content | {"precision": "tf32"}), encoding="utf-8")
-    with pytest.raises(SettingsError, match="started in tf32, on a GPU; resume it on one"):
-        train_and_save(make(precision="auto"), tiny_corpus, tmp_path, resume=True)
-
-
 def test_another_number_of_threads_is_told(
     make: Callable[..., TrainSettings], tiny_corpus: Splits, tmp_path: Path
 ) -> None:

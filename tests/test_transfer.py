@@ -196,41 +196,6 @@ def test_runs_are_shared_out_where_there_are_more_processes_than_starts(
     assert shared_out([], 2) == []
 
 
-APPEND = """
-import sys
-import numpy as np
-from emodef.transfers import Row, TransferFolder
-
-folder, first, size = TransferFolder(sys.argv[1]), int(sys.argv[2]), 12
-sys.stdin.readline()
-for split in range(first, first + 15):
-    row = Row("none", "moods", size, split, "softmax", 1, 0.5, 0.5, 400, 12, 0, 1, 0.1, "a", "b", "c", "d")
-    folder.append(row, np.eye(3, dtype=bool)[np.full(400, split % 3)])
-"""
-
-
-def test_runs_of_one_start_saved_by_several_processes_keep_their_predictions(tmp_path: Path) -> None:
-    """What one process saves, another that had read the file before must not take away."""
-    jobs = [
-        subprocess.Popen(
-            [sys.executable, "-c", APPEND, str(tmp_path), str(first)], stdin=subprocess.PIPE, text=True
-        )
-        for first in (1, 16, 31)
-    ]
-    for job in jobs:
-        assert job.stdin is not None
-        job.stdin.write("go\n")
-        job.stdin.flush()
-    for job in jobs:
-        job.communicate()
-        assert job.returncode == 0
-    folder = TransferFolder(tmp_path)
-    predictions = folder.predictions("none", "moods", 3)
-    assert len(folder.rows()) == len(predictions) == 45
-    for (_, split, _), predicted in predictions.items():
-        assert (predicted.argmax(1) == split % 3).all()
-
-
 def test_a_run_that_fails_does_not_stop_the_others(
     study: Callable[..., TransferSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,26 +389,3 @@ def test_the_command_plans_and_makes_a_study(
         assert words in emodef_command(*given, *wrong, code=2).output
     training = emodef_command("experiment", "run", "minilm", "--start", "none=a", "--dry-run", code=2)
     assert "stands for training runs" in training.output
-
-
-def test_the_measurement_of_runs_per_minute(
-    moods: tuple[str, str], moods_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = Path(__file__).parent.parent
-    monkeypatch.syspath_prepend(str(root))
-    monkeypatch.setenv("PYTHONPATH", f"{root}:{root / 'src'}")  # for the processes that are started
-    from bench.transfer import main
-
-    main(
-        [
-            "--quick", "--out", str(tmp_path), "--corpus", moods[0], "--label-set", moods[1],
-            "--backbone", str(moods_backbone), "--size", "12",
-        ]
-    )  # fmt: skip
-    found = json.loads((tmp_path / "transfer.json").read_text())
-    assert set(found["ratios"]) == {
-        "ours, one process", "a process a run", "plain script", "plain script, side by side",
-    }  # fmt: skip
-    assert found["study"]["steps"] == 1
-    assert all(seconds > 0 for seconds in found["seconds"].values())
-    assert str(moods_backbone.parent) not in (tmp_path / "transfer.md").read_text()

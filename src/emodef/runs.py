@@ -155,12 +155,7 @@ class RunFolder:
         known = {name for part in corpus.values() for name in part.label_set.names}
         if held_out := known - set(self.label_set.names):
             corpus = without_labels(corpus, sorted(held_out))
-        for part in corpus.values():
-            if part.label_set.names != self.label_set.names:
-                raise DataError(
-                    f"{self.settings['corpus']} has other labels now, or in another order; put them back as they were in training",
-                    self.path,
-                )
+        check_labels(corpus, self.label_set, self.path)
         return corpus
 
     def measure(
@@ -194,6 +189,16 @@ class RunFolder:
                 return {key: stored[key] for key in stored.files}
         except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
             raise DataError(f"cannot be read ({error}); train again into another folder", path) from None
+
+
+def check_labels(corpus: Mapping[str, Corpus], label_set: LabelSet, run: str | os.PathLike[str]) -> None:
+    """Raise DataError naming `run` where its corpus has other labels than its model, or the same in another order."""
+    for part in corpus.values():
+        if part.label_set.names != label_set.names:
+            raise DataError(
+                f"{part.name} has other labels now, or in another order; put them back as they were in training",
+                run,
+            )
 
 
 def fingerprint(corpus: Mapping[str, Corpus], splits: Collection[str] = ("train", "dev", "test")) -> str:

@@ -89,13 +89,7 @@ def show(
     from emodef.corpora.describe import describe, render
 
     columns = options.columns(
-        text_column,
-        label_column,
-        label_columns,
-        id_column,
-        split_column,
-        delimiter,
-        allow_unlabelled=allow_unlabelled,
+        text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
     )
     columns |= {"label_set": labels}
     splits = load_corpus(name, data_dir=data_dir, on_error=on_error.value, **columns)

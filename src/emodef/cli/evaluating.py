@@ -128,13 +128,7 @@ def evaluate(
     if wanted_form is Form.CSV and policy is Policy.BOTH:
         raise SettingsError("csv holds one table; choose --policy tuned or --policy fixed, or another format")
     given = options.columns(
-        text_column,
-        label_column,
-        label_columns,
-        id_column,
-        split_column,
-        delimiter,
-        allow_unlabelled=allow_unlabelled,
+        text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
     )
     if data is None and given:
         raise SettingsError(f"{', '.join(given)}: this is about other data; name it with --data")

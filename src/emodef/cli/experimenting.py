@@ -49,15 +49,11 @@ def chosen_runs(recipe: str, assign: list[str], only: list[str]) -> list[TrainSe
                 raise SettingsError(
                     f"--only {each}: there is no setting {key!r}; 'emodef recipes {recipe}' lists them"
                 )
-            wanted.setdefault(key, []).append(value)
-    unset = {"none", None}  # --set, too, takes "none" for no value
+            wanted.setdefault(key, []).extend(
+                [value, None] if value == "none" else [value]
+            )  # as --set takes it
     chosen = [
-        run
-        for run in experiment.runs
-        if all(
-            (value := getattr(run, key)) in values or (value is None and not unset.isdisjoint(values))
-            for key, values in wanted.items()
-        )
+        run for run in experiment.runs if all(getattr(run, key) in values for key, values in wanted.items())
     ]
     if not chosen:
         raise SettingsError(f"--only {' --only '.join(only)}: none of the {len(experiment.runs)} runs is so")

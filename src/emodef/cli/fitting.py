@@ -95,13 +95,7 @@ def fit(
 
     check_free(out)
     columns = options.columns(
-        text_column,
-        label_column,
-        label_columns,
-        id_column,
-        split_column,
-        delimiter,
-        allow_unlabelled=allow_unlabelled,
+        text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
     )
     meant, label_set = _meant(labels, data)
     choice = DataChoice(

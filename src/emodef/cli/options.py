@@ -169,7 +169,6 @@ def columns(
     identifier: str | None,
     split: str | None,
     delimiter: str | None,
-    *,
     allow_unlabelled: bool = False,
 ) -> dict[str, Any]:
     """The options of a user's file that were given, as `emodef.corpora.load_corpus` takes them."""

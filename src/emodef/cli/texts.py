@@ -38,9 +38,7 @@ def lines(part: Part, found: Predictions, plan: Plan) -> list[str]:
     """The rows of a part in two columns, as wide as the terminal."""
     pairs = []
     for place, index in enumerate(found.rows):
-        values = part.records[index].values
-        lacks = values is None or (isinstance(values, dict) and plan.table.text_column not in values)
-        text = "" if lacks else plan.table.text(part.records[index])
+        text = plan.table.text(part.records[index]) if part.records[index].values is not None else ""
         pairs.append((printable(str(text or "")), _labels(found, place, plan)))
     room = shutil.get_terminal_size((100, 24)).columns
     widest = max((_width(text) for text, _ in pairs), default=0)

@@ -119,13 +119,7 @@ def train(
     from emodef.train.run import run_training
 
     given = options.columns(
-        text_column,
-        label_column,
-        label_columns,
-        id_column,
-        split_column,
-        delimiter,
-        allow_unlabelled=allow_unlabelled,
+        text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
     )
     chosen = Asked(recipe, setup, seed, assign or [], data, labels, start)
     if resume:

@@ -149,7 +149,7 @@ class Client:
         all_scores: bool = False,
     ) -> Iterator[Prediction | ServerError]:
         """Predictions of any number of texts, in order, while they are being sent; a text that is refused gives a ServerError."""
-        texts = _listed(texts) if isinstance(texts, str) else texts
+        texts = [texts] if isinstance(texts, str) else texts
         given = {"threshold": threshold, "level": level, "all_scores": str(all_scores).lower()}
         query = urlencode({name: value for name, value in given.items() if value is not None})
         connection = self._kind(*self._address, timeout=self.timeout)

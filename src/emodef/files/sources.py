@@ -59,9 +59,9 @@ class Table:
     end: str = "\n"
 
     def text(self, record: Record) -> Any:
-        """The value of the text column. Raises KeyError where a JSON object lacks it."""
+        """The value of the text column; None where a JSON object lacks it."""
         if isinstance(record.values, dict):
-            return record.values[self.text_column]
+            return record.values.get(self.text_column)
         assert record.values is not None
         return record.values[self.text_index]
 

@@ -41,6 +41,7 @@ _ONLY_WITH = {
 _BEYOND = {
     "average": "the mean of other runs",
     "teacher": "learned from other runs",
+    "start": "began with a trained model",
     "held_out": "trained without some labels",
     "held_out_draw": "trained without some labels",
 }

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from emodef.atomic import write_text
 from emodef.corpora import Corpus
-from emodef.errors import DataError, SettingsError
+from emodef.errors import SettingsError
 from emodef.metrics import averages, count, decide
-from emodef.runs import DataChoice, RunFolder, fingerprint, model_folder, read_json
+from emodef.runs import DataChoice, RunFolder, check_labels, fingerprint, model_folder, read_json
 from emodef.thresholds import cross_validate
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.held_out import training_corpus
@@ -94,12 +94,7 @@ def average(
     first = trained[0]
     whole = choice.load(first.settings.corpus, first.settings.label_set)
     corpus = training_corpus(first.settings, whole)
-    for part in corpus.values():
-        if part.label_set.names != first.label_set.names:
-            raise DataError(
-                "its labels are not the models' any more, or in another order; put the labels back as they were in training",
-                paths[0],
-            )
+    check_labels(corpus, first.label_set, paths[0])
     mean = mean_of([dict(each.model.named_parameters()) for each in trained])
     untuned = _untuned(first) if any(shares) else {}
     del trained[1:]

@@ -115,7 +115,7 @@ def _runs(setup: str, settings: TransferSettings, results: Path) -> Iterator[Sta
             about.steps_as_p is not None or about.budget != "total" or about.auxiliary_clip is not None
         ):  # controls
             continue
-        if beyond(about.model_dump()) or about.start is not None:  # with other labels, teachers or beginnings
+        if beyond(about.model_dump()):
             continue
         if (run / "model" / WEIGHTS).is_file():
             yield _described(setup, run, str(run))
