@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import select
 import signal
 import socket
 import threading
@@ -18,7 +19,7 @@ import pytest
 
 from tiny_server import Running, gone, memory, running, told, until
 
-LIMITS = {
+LIMITS: dict[str, Any] = {
     "body_bytes": 20_000,
     "texts": 8,
     "text_characters": 500,
@@ -28,7 +29,7 @@ LIMITS = {
     "definition_characters": 50,
     "queue_texts": 16,
     "requests": 12,
-    "body_seconds": 1.0,
+    "body_seconds": 3.0,
     "upload_bytes": 50_000,
 }
 JSON = "application/json"
@@ -169,24 +170,22 @@ def test_what_is_no_request(strict: Running, data: bytes) -> None:
 
 
 def test_a_slow_body_is_given_up(strict: Running) -> None:
-    began = time.monotonic()
     head = (
         f"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {JSON}\r\nContent-Length: 100\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", strict.port), timeout=10) as connection:
         connection.sendall(head.encode())
-        answer = b""
-        for _ in range(40):  # a byte now and then does not prolong it
+        for _ in range(90):  # a byte now and then does not prolong it: all hundred would take twenty seconds
             connection.sendall(b" ")
-            connection.settimeout(0.1)
-            try:
-                answer = connection.recv(2**16)
+            if select.select([connection], [], [], 0.2)[0]:
                 break
-            except TimeoutError:
-                continue
+        else:
+            pytest.fail("waited for a body that came by a byte now and then")
+        answer = b""
+        while b"too_slow" not in answer and (piece := connection.recv(2**16)):  # head and body may come apart
+            answer += piece
     assert b" 408 " in answer
     assert b"too_slow" in answer
-    assert time.monotonic() - began < 4
 
 
 def test_a_slow_head_is_given_up(tiny_light: Path, tmp_path: Path) -> None:
@@ -208,16 +207,14 @@ def test_a_slow_head_is_given_up(tiny_light: Path, tmp_path: Path) -> None:
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         for before in (b"", b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"):
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
                 connection.sendall(before)
                 answer = b""
                 while before and b'"ok"' not in answer:
                     answer += connection.recv(2**16)
                 connection.sendall(b"GET /health HTTP/1.1\r\nHost:")
-                began = time.monotonic()
-                assert connection.recv(2**16) == b""
-                assert time.monotonic() - began < 3
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                assert connection.recv(2**16) == b"", "closed, and not by this socket's own patience"
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             connection.sendall(b"GET /health HTTP/1.1\r\n")
             with pytest.raises(OSError):  # noqa: PT012
                 for _ in range(10_000):
@@ -232,19 +229,19 @@ def test_more_requests_than_are_answered_at_once(strict: Running) -> None:
     head = (
         f"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {JSON}\r\nContent-Length: 100\r\n\r\n"
     )
-    held = [socket.create_connection(("127.0.0.1", strict.port)) for _ in range(LIMITS["requests"])]  # type: ignore[arg-type]
+    held = [socket.create_connection(("127.0.0.1", strict.port)) for _ in range(LIMITS["requests"])]
     for connection in held:
         connection.sendall(head.encode())
     time.sleep(0.3)
     began = time.monotonic()
     status, headers, found = strict.ask("GET", "/v1/labels")
-    assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began < LIMITS["body_seconds"] - 1, "did not wait until the others were given up"
     assert (status, found["error"]["code"]) == (503, "busy")
     assert int(headers["retry-after"]) >= 1
     assert strict.ask("GET", "/health")[0] == 200
     for connection in held:
         connection.close()
-    until(lambda: strict.ask("GET", "/v1/labels")[0] == 200, 5)
+    until(lambda: strict.ask("GET", "/v1/labels")[0] == 200)
 
 
 def test_a_client_that_hangs_up_is_noticed(strict: Running) -> None:
@@ -255,7 +252,7 @@ def test_a_client_that_hangs_up_is_noticed(strict: Running) -> None:
         connection.request("POST", "/v1/explain", body, {"Content-Type": JSON})
         connection.close()
         connections.append(connection)
-    until(lambda: strict.ask("GET", "/metrics")[2].count(b"emodef_requests_active 1.0"), 5)
+    until(lambda: strict.ask("GET", "/metrics")[2].count(b"emodef_requests_active 1.0"))
 
 
 def test_no_answer_in_time(tiny_light: Path, tmp_path: Path) -> None:
@@ -264,7 +261,7 @@ def test_no_answer_in_time(tiny_light: Path, tmp_path: Path) -> None:
         status, headers, found = server.ask("POST", "/v1/explain", {"text": "so happy " * 500})
         assert (status, found["error"]["code"]) == (503, "timed_out")
         assert int(headers["retry-after"]) >= 1
-        until(lambda: server.ask("POST", "/v1/predict", {"texts": ["so happy"]})[0] == 200, 10)
+        until(lambda: server.ask("POST", "/v1/predict", {"texts": ["so happy"]})[0] == 200)
 
 
 def form(name: str, content: bytes, *fields: tuple[str, str]) -> tuple[bytes, str]:
@@ -332,9 +329,9 @@ def test_shutting_down_finishes_what_is_being_answered(tiny_light: Path, tmp_pat
         begun = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(4)]
         for connection in begun:
             connection.sendall(head.encode() + body[:9])
-        until(lambda: b"emodef_requests_active 5.0" in server.ask("GET", "/metrics")[2], 10)
+        until(lambda: b"emodef_requests_active 5.0" in server.ask("GET", "/metrics")[2])
         server.process.send_signal(signal.SIGTERM)
-        until(lambda: not server.answers("/health"), 10)
+        until(lambda: not server.answers("/health"))
         for connection in begun:
             connection.sendall(body[9:])
         for connection in begun:
