@@ -235,7 +235,9 @@ def test_more_requests_than_are_answered_at_once(strict: Running) -> None:
     time.sleep(0.3)
     began = time.monotonic()
     status, headers, found = strict.ask("GET", "/v1/labels")
-    assert time.monotonic() - began < LIMITS["body_seconds"] - 1, "did not wait until the others were given up"
+    assert time.monotonic() - began < LIMITS["body_seconds"] - 1, (
+        "did not wait until the others were given up"
+    )
     assert (status, found["error"]["code"]) == (503, "busy")
     assert int(headers["retry-after"]) >= 1
     assert strict.ask("GET", "/health")[0] == 200
