@@ -20,6 +20,8 @@ from emodef.predictor import Predictor
 from emodef.probes import probe
 from tiny_light import build_tiny_light
 
+pytestmark = pytest.mark.long
+
 SAMPLE = Path(__file__).parent.parent / "examples" / "sample"
 LABELS = LabelSet.load("goemotions")
 SETTINGS = {"backbone": "minilm", "setup": "match", "pooling": "mean", "seed": 42, "epochs": 4}

@@ -29,6 +29,8 @@ from tiny_files import WORDS
 
 ray = pytest.importorskip("ray")
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module", autouse=True)
 def short_folder() -> Iterator[str]:

@@ -30,9 +30,13 @@ from tiny_training import EVALUATION, STEP, TIMEOUT, Blow, Job, error_of, finish
 
 Splits = dict[str, Corpus]
 
-pytestmark = pytest.mark.skipif(
-    not torch.distributed.is_available() or sys.platform == "win32", reason="needs gloo and forked processes"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        not torch.distributed.is_available() or sys.platform == "win32",
+        reason="needs gloo and forked processes",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

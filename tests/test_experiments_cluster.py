@@ -20,7 +20,7 @@ from emodef.experiments.supervisor import FAILED, FINISHED, STOPPED, WAITING, Su
 from tiny_experiments import is_alive, job, until
 
 HERE = str(Path(__file__).parent)
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs signals between processes")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(os.name == "nt", reason="needs signals between processes")]
 
 
 @pytest.fixture(autouse=True)

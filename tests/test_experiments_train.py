@@ -23,7 +23,7 @@ from commands import emodef_command
 from emodef.corpora import Corpus
 from emodef.runs import DESCRIBES, RunFolder, fingerprint
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs signals between processes")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(os.name == "nt", reason="needs signals between processes")]
 
 LONG = 2000  # epochs that no test waits for
 

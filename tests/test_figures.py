@@ -193,13 +193,14 @@ def test_the_maps_show_the_shares(answers: tuple[np.ndarray, Corpus]) -> None:
     analysis = error_analysis(values, corpus)
     order = ordered(analysis, GOEMOTIONS)
     drawing = draw_confusion(analysis, order, about="made up; at 0.3")
+    shown = texts_of(drawing)
     share = confusion_shares(analysis).share
-    numbers = sorted(int(text) for text in texts_of(drawing) if text.isdigit())
+    numbers = sorted(int(text) for text in shown if text.isdigit())
     assert numbers == sorted(int(f"{100 * value:.0f}") for value in share.ravel() if value >= 0.02)
-    assert set(GOEMOTIONS.names) <= set(texts_of(drawing))
+    assert set(GOEMOTIONS.names) <= set(shown)
     support = np.diag(analysis.annotated_together)
     for name, texts in zip(GOEMOTIONS.names, support, strict=True):
-        assert any(" ".join(text.split()) == f"{name} {texts}" for text in texts_of(drawing))
+        assert any(" ".join(text.split()) == f"{name} {texts}" for text in shown)
     assert drawing.svg() == draw_confusion(analysis, order, about="made up; at 0.3").svg()
 
     drawing = draw_together(analysis, order, about="made up")

@@ -20,6 +20,8 @@ from emodef.paper.statistics import Study
 from emodef.transfers import Row
 from tiny_results import MINILM, write_corpus, write_run
 
+pytestmark = pytest.mark.long
+
 GOEMOTIONS = LabelSet.load("goemotions")
 
 

@@ -29,6 +29,8 @@ from emodef.train.sampling import TaskSampler, draw_tasks
 from emodef.train.settings import TrainSettings
 from tiny_training import train_and_save
 
+pytestmark = pytest.mark.long
+
 Splits = dict[str, Corpus]
 SETUPS = ("none", "cdp", "mlm", "cdp+mlm", "match", "match+cdp")
 

@@ -24,6 +24,8 @@ from emodef.reporting import RENDERERS, Table, render
 from table_reading import by_row, value
 from tiny_results import write_corpus, write_results, write_run
 
+pytestmark = pytest.mark.long
+
 REPOSITORY = Path(__file__).parent.parent
 SAMPLE = REPOSITORY / "examples" / "sample"
 

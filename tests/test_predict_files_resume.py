@@ -26,6 +26,8 @@ from emodef.files.sources import TextSource, open_source
 from emodef.predictor import Predictor
 from tiny_files import Stop, finished_parts, stopping, write_rows
 
+pytestmark = pytest.mark.long
+
 ROWS = 6000
 
 

@@ -43,9 +43,10 @@ Splits = dict[str, Corpus]
 STEPS = 24  # three epochs of eight
 SAVE_EVERY = 3
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(signal, "SIGKILL"), reason="needs a system that can kill a process"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a system that can kill a process"),
+]
 
 
 @pytest.fixture(scope="module")

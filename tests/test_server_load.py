@@ -14,6 +14,8 @@ from emodef import Predictor
 from emodef.client import Client, ServerError
 from tiny_server import Running, memory, running
 
+pytestmark = pytest.mark.long
+
 Labels = dict[str, float]
 Expected = dict[str, Labels]  # text -> its labels
 WORDS = ("happy", "angry", "afraid", "why", "meeting", "the", "chairs", "so", "glad", "it", "is", "furious")

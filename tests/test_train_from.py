@@ -35,6 +35,8 @@ from emodef.train.starting import from_checkpoint, trained_start
 from emodef.train.teachers import with_hashes
 from tiny_training import STEP, Blow, Job, finish, start
 
+pytestmark = pytest.mark.long
+
 Splits = dict[str, Corpus]
 MINE = LabelSet(
     "mine",

@@ -33,6 +33,8 @@ from emodef.train.transfer_settings import TransferSettings
 from emodef.train.transfer_starts import find_starts
 from emodef.transfers import Row, TransferFolder
 
+pytestmark = pytest.mark.long
+
 Splits = dict[str, Corpus]
 
 

@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+pytestmark = pytest.mark.long
+
 
 def test_the_measurement_of_runs_per_minute(
     moods: tuple[str, str], moods_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
