@@ -202,6 +202,7 @@ def test_one_text_is_no_list_of_texts(tiny_bert_dir: Path) -> None:
         TextTokenizer.load(tiny_bert_dir).encoder.tokenize("one text")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 200), max_size=80), st.integers(1, 1500))
 def test_budget_batches_cover_all_within_the_budget(lengths: list[int], budget: int) -> None:
     of = np.array(lengths, dtype=np.int64)

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emodef.corpora import Corpus
@@ -33,6 +33,7 @@ def label_texts(folder: Path, **settings: Any) -> LabelTexts:
     return LabelTexts(LABELS, TextTokenizer.load(folder), made, CPU)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=9), st.integers(1, 4))
 def test_groups_have_the_least_padding(lengths: list[int], most: int) -> None:
     given_lengths = np.array(lengths)

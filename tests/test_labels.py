@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emodef.errors import LabelSetError
@@ -162,6 +162,7 @@ def test_a_byte_order_mark_and_padding_are_no_trouble(tmp_path: Path) -> None:
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda s: s == s.strip())
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(text, text), min_size=1, max_size=5, unique_by=lambda pair: pair[0].casefold()))
 def test_any_text_survives_toml_and_json(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, str]]

@@ -321,6 +321,7 @@ def test_holm_worked_by_hand() -> None:
     assert holm([]).shape == (0,)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_lies_between_the_p_value_and_bonferroni(p_values: list[float]) -> None:
     corrected, given_values = holm(p_values), np.array(p_values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ def equal(one: Pairs, other: Pairs) -> bool:
     return rows(one) == rows(other)
 
 
+@settings(deadline=None)
 @given(labels_of_texts, st.integers(0, 2**40), st.integers(0, 50))
 def test_two_pairs_for_each_label_of_each_text(labels: Labels, seed: int, epoch: int) -> None:
     pairs = definition_pairs(labels, seed, epoch)

@@ -244,6 +244,28 @@ def test_blocks_keep_recipes_apart() -> None:
     assert found_blocks()[0].groups == ()
 
 
+def test_the_baseline_stands_beside_what_it_does_not_use() -> None:
+    """Settings of matching or of auxiliary steps have no effect on the emotion task alone, and do not part it from them."""
+    varied = a_run("b", **MINILM, setup="match", match_vary=True)
+    masked = a_run("c", **MINILM, setup="mlm", mlm_rate=0.3)
+    made = found_blocks(a_run("a", **MINILM), varied, masked)
+    assert [sorted(group.title for group in block.groups) for block in made] == [
+        [],
+        ["MiniLM", "MiniLM+match"],
+        ["MiniLM", "MiniLM+MLM"],
+    ]
+    others = found_blocks(a_run("a", **MINILM, emoji="words"), varied)
+    assert [len(block.groups) for block in others] == [0, 1, 1], "emoji matter to both"
+    paper = found_blocks(a_run("a"), a_run("b", setup="match", match_vary=True))
+    assert [[group.title for group in block.groups] for block in paper] == [["BERT"], ["BERT+match", "BERT"]]
+
+
+def test_a_table_says_the_runs_own_threshold() -> None:
+    paper, other = found_blocks(a_run("a", threshold=0.5))
+    assert [block.words("fixed") for block in (paper, other)] == ["at 0.3", "at 0.5"]
+    assert other.words("tuned") == "thresholds tuned on dev"
+
+
 def test_rows_are_told_apart_by_sampling() -> None:
     (block,) = found_blocks(
         a_run("a", setup="cdp"),

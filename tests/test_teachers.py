@@ -168,6 +168,9 @@ def test_teachers_that_do_not_fit(
     drawn = make(teacher=[str(runs[0])], held_out_draw=1, held_out_count=1)
     with pytest.raises(SettingsError, match="holds out"):
         run_training(drawn, tiny_corpus, tmp_path / "a", cpu=True)
+    begun = make(start=str(runs[0] / "model"), held_out=["fear"])
+    with pytest.raises(SettingsError, match=r"to start from, .* was trained on 'fear'"):
+        run_training(begun, tiny_corpus, tmp_path / "a", cpu=True)
     assert not (tmp_path / "a").exists()
     few = tmp_path / "few"
     run_training(make(held_out=["fear"]), tiny_corpus, few, cpu=True)

@@ -25,6 +25,7 @@ from emodef.train.loop import _step_seed
 from emodef.train.run import run_training
 from emodef.train.sampling import length_sorted_batches
 from emodef.train.settings import TrainSettings
+from emodef.train.tokenization import TextTokenizer
 from emodef.train.transfer_runs import TransferCorpus, Workbench
 from emodef.train.transfer_settings import TransferSettings
 from emodef.train.transfer_starts import find_starts
@@ -139,6 +140,19 @@ def test_what_ran_before_leaves_no_trace(
     fresh.run(splits.train(3, 12), splits.test(3, 12, None), "softmax", 5)
     fresh.run(splits.train(1, 12), test, policy, 5)
     assert state(fresh) == after_first
+
+
+def test_emoji_as_words_or_as_they_are_are_other_tokens(texts: TransferCorpus, moods_backbone: Path) -> None:
+    """Both kinds of starts may have the same tokenizer."""
+    happy = replace(texts.corpus, texts=["so happy 😂"] * len(texts.corpus))
+    mixed = TransferCorpus(happy, texts.answers)
+    found = {}
+    for emoji in ("keep", "words"):
+        tokenizer = TextTokenizer.load(moods_backbone, emoji=emoji)
+        assert mixed.tokens(tokenizer) is mixed.tokens(TextTokenizer.load(moods_backbone, emoji=emoji))
+        found[emoji] = mixed.tokens(tokenizer)[0].tolist()
+        assert found[emoji] == tokenizer.encoder.tokenize(happy.texts)[0].tolist()
+    assert found["keep"] != found["words"]
 
 
 def test_seeds_differ_in_head_order_and_dropout(

@@ -1,4 +1,4 @@
-"""Several processes save a transfer study's runs at once."""
+"""What a transfer study saves: by several processes at once, and only of one state of a corpus."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from emodef.transfers import TransferFolder
+import numpy as np
+import pytest
+
+from emodef.errors import DataError
+from emodef.transfers import TransferFolder, draw_splits
 
 APPEND = """
 import sys
@@ -41,3 +45,24 @@ def test_runs_of_one_start_saved_by_several_processes_keep_their_predictions(tmp
     assert len(folder.rows()) == len(predictions) == 45
     for (_, split, _), predicted in predictions.items():
         assert (predicted.argmax(1) == split % 3).all()
+
+
+def test_splits_of_other_texts_or_label_names_are_refused(tmp_path: Path) -> None:
+    """Even where rows keep their ids and labels, as in a file without ids that was corrected in place."""
+    ids, labels = [f"mine:{i}" for i in range(20)], np.tile([0, 1], 10).astype(np.uint8)
+    texts = [f"text {i}" for i in range(20)]
+
+    def drawn(names: list[str], texts: list[str], numbers: tuple[int, ...] = (1,)):  # type: ignore[no-untyped-def]
+        return draw_splits("mine", names, texts, ids, labels, numbers=numbers, seed=42, covered=8)
+
+    folder = TransferFolder(tmp_path)
+    folder.save_splits(drawn(["a", "b"], texts))
+    folder.save_splits(drawn(["a", "b"], texts, (1, 2)))
+    assert sorted(folder.splits("mine").orders) == [1, 2]
+    for names, other in ((["a", "b"], ["another", *texts[1:]]), (["a", "c"], texts)):
+        with pytest.raises(DataError, match="another state of mine"):
+            folder.save_splits(drawn(names, other))
+    without = dict(np.load(tmp_path / "splits" / "mine.npz"))
+    del without["content"]  # as folders of earlier versions have it
+    np.savez(tmp_path / "splits" / "mine.npz", **without)
+    folder.save_splits(drawn(["a", "b"], texts))

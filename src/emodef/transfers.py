@@ -48,6 +48,7 @@ class Splits:
 
     ids: n identifiers. labels: (n,) index of each text's label. groups: (n,) equal where the texts are the same, normalised.
     orders: split, from 1 -> its order, (n,) rows, copies of a text side by side.
+    content: a hash of the label names and texts; empty where it was not noted.
     """
 
     corpus: str
@@ -56,6 +57,7 @@ class Splits:
     labels: NDArray[np.uint8]
     groups: Rows
     orders: dict[int, Rows] = field(default_factory=dict)
+    content: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -115,7 +117,8 @@ def draw_splits(
     """
     numbered: dict[str, int] = {}
     groups = np.array([numbered.setdefault(normalise(text), len(numbered)) for text in texts], dtype=np.int64)
-    splits = Splits(corpus, tuple(names), list(ids), labels, groups)
+    content = hashlib.sha256(json.dumps([list(names), list(texts)]).encode()).hexdigest()[:16]
+    splits = Splits(corpus, tuple(names), list(ids), labels, groups, content=content)
     present = np.unique(labels)
     for number in numbers:
         for attempt in range(_DRAWS):
@@ -258,6 +261,7 @@ class TransferFolder:
             stored["labels"],
             stored["groups"].astype(np.int64),
             orders,
+            str(stored.get("content", "")),
         )
 
     def save_splits(self, splits: Splits) -> None:
@@ -267,6 +271,7 @@ class TransferFolder:
         if path.exists():
             before = self.splits(splits.corpus)
             same = before.ids == splits.ids and np.array_equal(before.labels, splits.labels)
+            same = same and before.names == splits.names and before.content in ("", splits.content)
             if not same or any(
                 not np.array_equal(order, orders.get(n, order)) for n, order in before.orders.items()
             ):
@@ -284,6 +289,7 @@ class TransferFolder:
             "names": np.array(splits.names, dtype=np.str_),
             "labels": splits.labels,
             "groups": splits.groups.astype(np.int32),
+            "content": np.array(splits.content, dtype=np.str_),
         }
         stored |= {f"order {number}": orders[number].astype(np.int32) for number in sorted(orders)}
         _save(path, stored)

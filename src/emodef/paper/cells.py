@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from emodef.bootstrap import Comparison, Mean
-from emodef.paper.statistics import WORDS, Study, mean_of
+from emodef.paper.statistics import Study, mean_of
 from emodef.paper.study import Block, Group
 from emodef.reporting import Cell, Column, Table, comparison_table
 
@@ -46,7 +46,7 @@ def fraction(percentage: float | None) -> float | None:
 
 def heading(what: str, block: Block, policy: str) -> str:
     """A table's title: what, under which settings, by which thresholds."""
-    return f"{what}; {block.title}; {WORDS[policy]}"
+    return f"{what}; {block.title}; {block.words(policy)}"
 
 
 def notes(study: Study, *, intervals: bool = True) -> tuple[str, ...]:

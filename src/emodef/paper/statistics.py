@@ -27,7 +27,6 @@ from emodef.thresholds import tune_thresholds
 
 RESAMPLES = 10_000
 POLICIES = ("fixed", "tuned")
-WORDS = {"fixed": f"at {KNOWN.settings['threshold']:g}", "tuned": "thresholds tuned on dev"}
 
 
 class MeanMeasurement(Measurement):

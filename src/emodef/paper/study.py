@@ -111,6 +111,13 @@ class Block:
         held = dict.fromkeys(group.backbone for group in self.groups)
         return sorted(held, key=lambda title: known.index(title) if title in known else len(known))
 
+    def words(self, policy: str) -> str:
+        """How labels are decided: "at 0.3", the runs' own fixed threshold, or "thresholds tuned on dev"."""
+        if policy == "tuned":
+            return "thresholds tuned on dev"
+        settings = self.groups[0].settings if self.groups else KNOWN.settings
+        return f"at {settings.get('threshold', KNOWN.settings['threshold']):g}"
+
     @property
     def wanted_backbones(self) -> list[str]:
         """Those, and with the paper's settings first the paper's own encoder, run or not."""
@@ -162,14 +169,17 @@ def beyond(settings: Mapping[str, Any]) -> str:
 
 def effective(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a run's result depends on, the seed aside: those of tasks it does not train are left out."""
-    tasks = set(settings["setup"].split("+"))
-    auxiliary = bool(tasks & {"cdp", "mlm"})
-    idle = {*_WORDS_ONLY, "seed", *(() if auxiliary else _AUXILIARY)}
-    idle |= {key for key, task in _ONLY_WITH.items() if task not in tasks}
+    idle = {*_WORDS_ONLY, "seed"} | _without_effect(settings["setup"])
     kept = {key: value for key, value in settings.items() if key not in idle and value is not None}
     kept["setup"] = KNOWN.setup(settings["setup"]).name
     kept["backbone"] = KNOWN.backbone(settings["backbone"]).title
     return kept
+
+
+def _without_effect(setup: str) -> set[str]:
+    tasks = set(setup.split("+"))
+    auxiliary = () if tasks & {"cdp", "mlm"} else _AUXILIARY
+    return {*auxiliary, *(key for key, task in _ONLY_WITH.items() if task not in tasks)}
 
 
 def differences(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,6 +220,7 @@ def blocks(groups: Sequence[Group]) -> list[Block]:
         key = BASELINE if _is_baseline(group, different) else repr(sorted(different.items()))
         found.setdefault(key, []).append(group)
         changed[key] = different
+    _share(found, changed)
     made = [Block(PAPER, "the paper's settings", tuple(found.pop(repr([]), ())))]
     if BASELINE in found:
         made.append(Block(BASELINE, "the paper's baseline", tuple(found.pop(BASELINE))))
@@ -223,6 +234,31 @@ def blocks(groups: Sequence[Group]) -> list[Block]:
         title = f"recipe {recipe}: {words}" if recipe else f"other settings: {words}"
         made.append(Block(recipe or f"settings{number}", title, groups_of))
     return made
+
+
+def _share(found: dict[str, list[Group]], changed: Mapping[str, dict[str, Any]]) -> None:
+    """Put groups into every block that differs from theirs only in what has no effect in their setup.
+
+    So the emotion task alone stands beside a recipe's matching, whose settings it knows nothing of. A block whose groups all stand in
+    larger ones is dropped, but for the paper's.
+    """
+    own = {key: tuple(groups) for key, groups in found.items() if key != BASELINE}
+    for key, groups in own.items():
+        shared = 0
+        for group in groups:
+            ignored = _without_effect(group.runs[0].settings["setup"])
+            others = [
+                other
+                for other in own
+                if other != key
+                and changed[key]
+                == {name: value for name, value in changed[other].items() if name not in ignored}
+            ]
+            shared += bool(others)
+            for other in others:
+                found[other].append(group)
+        if shared == len(groups) and changed[key]:
+            del found[key]
 
 
 def _is_baseline(group: Group, different: Mapping[str, Any]) -> bool:

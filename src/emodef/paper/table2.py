@@ -18,7 +18,7 @@ from emodef.paper.cells import (
     shown,
 )
 from emodef.paper.known import KNOWN
-from emodef.paper.statistics import POLICIES, WORDS, Study
+from emodef.paper.statistics import POLICIES, Study
 from emodef.paper.study import Block, Group, row_title
 from emodef.reporting import Cell, Column, Table
 
@@ -124,7 +124,7 @@ def _unseen(study: Study, block: Block, rows: Sequence[Row], policies: Sequence[
     texts, different = study.seen
     columns = [Column("model"), Column("seeds")]
     for policy in policies:
-        columns += number_of((f"{WORDS[policy]}: all texts", f"{WORDS[policy]}: without them"))
+        columns += number_of((f"{block.words(policy)}: all texts", f"{block.words(policy)}: without them"))
     cells: list[tuple[Cell, ...]] = []
     for title, group in rows:
         if group is not None:

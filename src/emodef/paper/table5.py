@@ -12,7 +12,7 @@ from emodef.metrics import decide
 from emodef.paper.cells import Parts
 from emodef.paper.known import KNOWN
 from emodef.paper.results import Run
-from emodef.paper.statistics import POLICIES, WORDS, Study
+from emodef.paper.statistics import POLICIES, Study
 from emodef.paper.study import Block, Group
 from emodef.paper.table1 import credit
 from emodef.paper.table2 import table2_rows
@@ -32,7 +32,9 @@ class Errors:
     @property
     def about(self) -> str:
         """Whose disagreements these are, in words."""
-        return f"{self.group.title}, seed {self.run.seed}; {self.block.title}; {WORDS[self.policy]}"
+        return (
+            f"{self.group.title}, seed {self.run.seed}; {self.block.title}; {self.block.words(self.policy)}"
+        )
 
 
 def chosen(study: Study, policy: str = "fixed") -> tuple[Block, Group] | None:

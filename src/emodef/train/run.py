@@ -39,7 +39,7 @@ from emodef.train.loop import Trained, train
 from emodef.train.processes import locked, on_main, use_cpu
 from emodef.train.resume import BEST, precision_of, remove_leftovers, writing
 from emodef.train.settings import TrainSettings
-from emodef.train.teachers import check_teachers, with_hashes
+from emodef.train.teachers import check_held_out, with_hashes
 from emodef.train.versions import as_json, note_versions, peak_memory
 
 
@@ -76,7 +76,7 @@ def run_training(
             "a mean of models is made by 'emodef average', not by training; leave average out"
         )
     settings, data = with_hashes(settings), fingerprint(corpus)
-    check_teachers(settings, held_out_labels(settings, corpus) if "train" in corpus else ())
+    check_held_out(settings, held_out_labels(settings, corpus) if "train" in corpus else ())
     corpus = training_corpus(settings, corpus)
     with ExitStack() as stack:
 

@@ -44,7 +44,7 @@ class TransferCorpus:
 
     corpus: Corpus
     answers: NDArray[np.int64]  # (n,) the label of each text
-    _tokens: dict[str, Tokens] = field(default_factory=dict)
+    _tokens: dict[tuple[bool, str], Tokens] = field(default_factory=dict)
 
     @classmethod
     def load(cls, name: str, label_set: str | None = None, data_dir: str | None = None) -> TransferCorpus:
@@ -64,7 +64,7 @@ class TransferCorpus:
 
     def tokens(self, tokenizer: TextTokenizer) -> Tokens:
         """Every text's tokens, made when first asked for."""
-        key = tokenizer.encoder.tokenizer.to_str()
+        key = tokenizer.encoder.emoji, tokenizer.encoder.tokenizer.to_str()
         if key not in self._tokens:
             self._tokens[key] = tokenizer.encoder.tokenize(self.corpus.texts)
         return self._tokens[key]

@@ -11,7 +11,7 @@ from emodef.bootstrap import Mean
 from emodef.paper.cells import NOT_RUN
 from emodef.paper.figures.canvas import BLUE, INK, SOFT, VERMILION, Drawing, new_figure, style
 from emodef.paper.known import KNOWN, Setup
-from emodef.paper.statistics import WORDS, Study
+from emodef.paper.statistics import Study
 from emodef.paper.study import Block, Group
 from emodef.paper.table3 import sweep
 
@@ -102,7 +102,7 @@ def _sweep(study: Study, block: Block, backbone: str, policy: str) -> Sweep | No
     ours = {} if alone is None else {(split, TOTAL): study.value(alone, split, policy) for split in SPLITS}
     return Sweep(
         f"sweep-{block.name}-{backbone}".lower(),
-        f"{backbone}, {block.title}; {WORDS[policy]}",
+        f"{backbone}, {block.title}; {block.words(policy)}",
         backbone,
         (*paper_curves(), *curves),
         _paper_alone() | {key: value for key, value in ours.items() if isinstance(value, Mean)},
