@@ -152,6 +152,27 @@ def test_a_stream_s_lines_come_back_in_order(server: Running, predictor: Predict
         assert one["scores"] == pytest.approx(its.scores, abs=1e-6)
 
 
+def test_options_that_do_not_exist_are_refused(server: Running) -> None:
+    kind = "application/x-ndjson"
+    for method, address, name in (
+        ("POST", "/v1/predict/stream?treshold=0.9&top_k=2", "treshold"),
+        ("GET", "/v1/labels?levle=ekman", "levle"),
+    ):
+        status, _, found = server.ask(method, address, raw=b'"happy"\n', Content_Type=kind)
+        assert (status, found["error"]["code"], found["error"]["field"]) == (422, "invalid", name)
+        assert "level" in found["error"]["message"]
+
+
+def test_of_many_faults_one_is_told(server: Running) -> None:
+    """Telling half a million would keep everyone waiting."""
+    status, _, found = server.ask("POST", "/v1/predict", {"texts": [1] * 300_000})
+    assert (status, found["error"]["field"]) == (422, "texts[0]")
+    labels = {f"label {number}": number for number in range(2000)}
+    status, _, found = server.ask("POST", "/v1/score", {"texts": ["a"], "labels": labels})
+    assert (status, found["error"]["code"]) == (422, "invalid")
+    assert "do not fit" in found["error"]["message"]
+
+
 def test_errors_have_one_shape(server: Running) -> None:
     json_kind = "application/json"
     for expected, code, (status, headers, found) in (
@@ -241,7 +262,7 @@ def test_keys_hosts_origins(tiny_light: Path, tmp_path: Path) -> None:
         "--api-keys",
         str(keys),
         "--origin",
-        "https://good.example",
+        "https://good.example/",
         "--allowed-host",
         "emotions.example",
     )

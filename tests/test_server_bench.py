@@ -28,7 +28,7 @@ def test_the_load_generator_counts_answers_and_errors(server: Running) -> None:
     closed = run(Load(server.port, [good, good, bad], connections=4, seconds=1.0))
     assert answered() - before == len(closed.waits) + closed.errors
     assert closed.errors == pytest.approx(len(closed.waits) / 2, abs=4)
-    assert 0 < closed.wait(50) <= closed.wait(99) < 1000
+    assert 0 < closed.wait(50) <= closed.wait(99)
     assert 0 < closed.cores() < 2
 
     open_ = run(Load(server.port, [good], connections=4, seconds=2.0, rate=40))

@@ -27,6 +27,9 @@ GROWTH = (
 )  # bytes that may be added after the first seconds: pages of the allocator's, kept connections
 
 
+ENOUGH = 10  # answers of every kind, for which a slow machine is given another minute
+
+
 def test_fifteen_seconds_of_load(tiny_light: Path, tmp_path: Path) -> None:
     with running(tiny_light, "--quiet", jobs=tmp_path / "jobs") as server:
         predictor = Predictor.load(tiny_light, threads=1)
@@ -34,7 +37,7 @@ def test_fifteen_seconds_of_load(tiny_light: Path, tmp_path: Path) -> None:
         answers, failures = load(server, {one.text: dict(one.labels) for one in predictor.predict(texts)})
         grown = memory(server.pid) - answers.pop("memory")
         assert not failures
-        assert min(answers.values()) > 10, answers
+        assert min(answers.values()) > ENOUGH, answers
         assert grown < GROWTH, f"{grown / 2**20:.1f} MB"
         assert server.stop() == 0
         assert not server.events("fault")
@@ -60,7 +63,9 @@ def load(server: Running, expected: Expected) -> tuple[dict[str, int], list[str]
     def ask(number: int) -> None:
         draw = random.Random(number)
         with Client(server.url, retries=0) as client:
-            while time.monotonic() < end and not failures:
+            while not failures and (
+                time.monotonic() < end or (min(answers.values()) <= ENOUGH and time.monotonic() < end + 60)
+            ):
                 kind = draw.choices(list(kinds), weights=list(kinds.values()))[0]
                 try:
                     right = asked(client, kind, draw, expected)
@@ -78,7 +83,7 @@ def load(server: Running, expected: Expected) -> tuple[dict[str, int], list[str]
     time.sleep(WARM)
     held = memory(server.pid)
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     answers["memory"] = held
     return answers, failures
 

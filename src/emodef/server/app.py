@@ -97,7 +97,7 @@ def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> 
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=settings.origins,
+            allow_origins=[origin.rstrip("/") for origin in settings.origins],  # as browsers send it
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["Content-Disposition", "Retry-After", "X-Request-ID"],

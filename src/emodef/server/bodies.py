@@ -21,6 +21,7 @@ _REFERENCE = "#/components/schemas/{model}"
 _KINDS = frozenset(
     {"str", "bool", "Own", "Line", "constrained-float", "list[str]", "literal['tuned','fixed']", "[key]"}
 )
+_TOLD = 1000  # faults that are looked at: each takes time, and so many more are not one slip
 described: dict[str, type[BaseModel]] = {}  # bodies that FastAPI does not know of
 
 
@@ -41,6 +42,10 @@ async def read(request: Request, kind: type[Body]) -> Body:
 
 def fault_of(error: ValidationError) -> Fault:
     """The first thing that is wrong; of a field that may be one of several kinds, what is wrong with the one that fits best."""
+    if error.error_count() > _TOLD:
+        return Fault(
+            "invalid", f"{error.error_count():,} things in it do not fit. /openapi.json says what does"
+        )
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if found[0]["type"] == "json_invalid":
         return Fault("bad_request", f"the body is not JSON as it should be: {found[0]['msg']}")
@@ -49,6 +54,16 @@ def fault_of(error: ValidationError) -> Fault:
     deepest = max((places[k] for k in of_first), key=len)
     told = dict.fromkeys(found[k]["msg"] for k in of_first if places[k] == deepest)
     return Fault("invalid", f"{'; or: '.join(told)}. /openapi.json says what fits", field=place(deepest))
+
+
+def known_options(request: Request) -> None:
+    """Of an address that takes options in its query. Raises Fault for one it has not."""
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            raise Fault(
+                "invalid", f"there is no such option; there are: {', '.join(known)}", field=name[:200]
+            )
 
 
 def place(location: tuple[int | str, ...]) -> str | None:

@@ -52,6 +52,7 @@ class Keeper:
             self._wake.clear()
 
     def _look(self) -> None:
+        self.store.prepare()  # what empties folders for temporary files may have taken it away
         if time.monotonic() - self._swept > SWEEP:
             self.store.sweep()
             self._swept = time.monotonic()

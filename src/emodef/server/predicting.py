@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from emodef.server import schemas
 from emodef.server.answers import check_sizes, told
 from emodef.server.batching import How
-from emodef.server.bodies import body_of, read, responses
+from emodef.server.bodies import body_of, known_options, read, responses
 from emodef.server.faults import Fault
 from emodef.server.waiting import answered, as_json, facts_of, state_of
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/v1", tags=["prediction"])
 
 
-@router.get("/labels", responses=responses(schemas.Labels, 422))
+@router.get("/labels", dependencies=[Depends(known_options)], responses=responses(schemas.Labels, 422))
 async def labels(
     request: Request,
     level: Annotated[str | None, Query(max_length=200, description="A coarser label set")] = None,

@@ -35,6 +35,7 @@ NICE = 5
 IN_A_FORM = {  # what the messages of the command line call it -> what the form does
     "--text-column": "the field column",
     "--input-format": "the field format",
+    "--time-column": "the field time_column",
     "--prefix": "the field prefix",
     "--on-error": "the field on_error",
 }
@@ -122,7 +123,9 @@ def run(kept: Kept, predictor: Predictor) -> None:
             raise SettingsError(
                 "the process that predicted it died several times at the same rows; mend the file"
             )
-        summary = predict(kept, predictor, Progress(kept, attempts))
+        # as far as it was told to be until its parts are looked at, so that it never seems to go back
+        progress = Progress(kept, attempts, earlier=earlier.get("rows_done", 0))
+        summary = predict(kept, predictor, progress)
         kept.end("finished", rows=summary.rows, rows_done=summary.rows, problems=summary.problems)
         logs.event("job finished", rows=summary.rows, seconds=round(time.monotonic() - began, 2), **facts)
     except Cancelled:

@@ -12,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 Probability = Annotated[float, Field(ge=0, le=1)]
 Threshold = Literal["tuned", "fixed"] | Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Text = Annotated[str, Field(description="A text; characters as JSON has them")]
+Texts = Annotated[
+    list[Text], Field(fail_fast=True)
+]  # a fault each of half a million texts would take seconds to tell
+Strings = Annotated[list[str], Field(fail_fast=True)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -38,7 +42,7 @@ class Choices(Strict):
 class PredictRequest(Choices):
     """Texts to predict."""
 
-    texts: list[Text] = Field(description="The texts; an empty one gets an answer with tokens = 0")
+    texts: Texts = Field(description="The texts; an empty one gets an answer with tokens = 0")
     level: str | None = Field(None, max_length=200, description="A coarser label set; /v1/labels names them")
     all_scores: bool = Field(False, description="Also every label's probability")
     calibrated: bool = Field(False, description="Probabilities that say how often a label is right")
@@ -55,8 +59,8 @@ class Line(BaseModel):
 class Own(Strict):
     """A label of the client's own, told at length."""
 
-    definitions: list[str] = Field(default_factory=list, description="What it means, one or several ways")
-    examples: list[str] = Field(default_factory=list, description="Texts that show it")
+    definitions: Strings = Field(default_factory=list, description="What it means, one or several ways")
+    examples: Strings = Field(default_factory=list, description="Texts that show it")
     threshold: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = Field(
         default=None, description="What its probability must exceed"
     )
@@ -68,9 +72,9 @@ OwnLabels = dict[Name, str | Own]
 class ScoreRequest(Choices):
     """Texts to score against labels of the client's own."""
 
-    texts: list[Text] = Field(description="The texts")
+    texts: Texts = Field(description="The texts")
     labels: OwnLabels = Field(min_length=1, description="Name -> definition, or more")
-    known: bool | list[str] = Field(
+    known: bool | Strings = Field(
         False,
         description="Whether labels that have a name the model was trained on are read as it learned them; or which of them",
     )
@@ -81,7 +85,7 @@ class ExplainRequest(Strict):
     """A text whose words are asked about."""
 
     text: Text
-    labels: list[str] | None = Field(
+    labels: Strings | None = Field(
         None, description="Those to explain; by default those predicted, or the likeliest"
     )
     level: str | None = Field(None, max_length=200)
@@ -89,7 +93,7 @@ class ExplainRequest(Strict):
     own: OwnLabels | None = Field(
         None, min_length=1, description="Labels of the client's own, as in /v1/score"
     )
-    known: bool | list[str] = False
+    known: bool | Strings = False
 
 
 class Model(BaseModel):

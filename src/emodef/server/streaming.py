@@ -12,14 +12,14 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
 from emodef.server import schemas
 from emodef.server.answers import told
-from emodef.server.bodies import responses
+from emodef.server.bodies import known_options, responses
 from emodef.server.faults import Fault
 from emodef.server.predicting import threshold_of
 from emodef.server.waiting import Streamed, facts_of, state_of
@@ -39,6 +39,7 @@ _INPUT = {"requestBody": {"required": True, "content": {LINES: {"schema": {"type
 
 @router.post(
     "/predict/stream",
+    dependencies=[Depends(known_options)],
     responses={
         **responses(schemas.StreamedPrediction, 415, 422),
         200: {

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from emodef.errors import EmodefError
+from emodef.errors import DataError, EmodefError
 from emodef.server import schemas
 from emodef.server.bodies import fault_of as fault_of_fields
 from emodef.server.bodies import responses
@@ -233,6 +233,12 @@ def check(kept: Kept, predictor: Predictor) -> None:
 
     options = Options(**kept.order.options)
     source = open_source(str(kept.input), kept.order.column, kept.order.kind)
+    times, columns = kept.order.time_column, source.table.columns
+    if (
+        times is not None and kept.order.kind != "jsonl" and times not in columns
+    ):  # objects may have it further on
+        held = ", ".join(map(repr, columns))[:500]
+        raise DataError(f"has no column {times!r} for times (--time-column), it has: {held}", kept.input)
     Plan(source.table, kept.order.output, options, names_of(predictor, options))
 
 

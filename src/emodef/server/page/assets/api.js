@@ -17,8 +17,10 @@ export function messageOf(error) {
 
 const LONGEST_WAIT = 8000; // ms between two tries
 const KEY = "emodef.key";
+const isKey = (given) => /^[\x20-\x7e]+$/.test(given); // fetch takes no other characters, and fails as if the server were gone
 let key = null;
 try { key = sessionStorage.getItem(KEY); } catch { /* storage is off: asked for again after a reload */ }
+if (!isKey(key ?? "")) key = null;
 export const headers = () => (key ? { authorization: `Bearer ${key}` } : {});
 export const needsKey = () => key !== null;
 
@@ -52,8 +54,8 @@ export async function ask(path, { signal, ...options } = {}) {
       let response;
       try {
         response = await fetch(path, { ...options, signal, headers: { ...options.headers, ...headers() } });
-      } catch (error) {
-        if (signal?.aborted) throw error;
+      } catch {
+        signal?.throwIfAborted();
         trouble(token, "The server does not answer. Trying again until it does.");
         await pause(Math.min(LONGEST_WAIT, 500 * 2 ** tries), signal);
         continue;
@@ -82,14 +84,22 @@ function askForKey(reason) {
   asking ??= new Promise((resolve) => {
     const dialog = $("key-dialog");
     if (key) $("key-hint").textContent = reason.message;
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
-    $("key-form").addEventListener("submit", () => {
-      key = $("key").value.trim();
-      try { sessionStorage.setItem(KEY, key); } catch { /* asked for again after a reload */ }
+    dialog.oncancel = (event) => event.preventDefault();
+    dialog.onclose = () => { if (asking && !dialog.open) dialog.showModal(); }; // a second Esc closes it all the same
+    $("key-form").onsubmit = (event) => {
+      const given = $("key").value.trim();
       $("key").value = "";
+      if (!isKey(given)) {
+        event.preventDefault();
+        $("key-hint").textContent = "This key holds a character that cannot be sent, perhaps a long dash or one that is not seen. Copy it again.";
+        $("key").focus();
+        return;
+      }
+      key = given;
+      try { sessionStorage.setItem(KEY, key); } catch { /* asked for again after a reload */ }
       asking = null;
       resolve();
-    }, { once: true });
+    };
     dialog.showModal();
   });
   return asking;

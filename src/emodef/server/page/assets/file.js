@@ -114,6 +114,8 @@ export function startFile(ownLabels, openTab) {
   }
 
   async function start() {
+    view.stop = new AbortController(); // for Cancel, which may come before anything is sent
+    const { signal } = view.stop;
     const { elements } = parts.settings;
     const body = new FormData();
     const level = elements.level?.value;
@@ -128,11 +130,12 @@ export function startFile(ownLabels, openTab) {
     say("The file is sent.");
     $("file-stop").focus();
     try {
-      await read("/v1/labels"); // waits where there is no answer now, and asks for a key where one is needed
+      await read("/v1/labels", { signal }); // waits where there is no answer now, and asks for a key where one is needed
+      signal.throwIfAborted();
       const made = await upload(body);
       view.id = made.id;
       remember(made.id);
-      await follow();
+      await follow(signal);
     } catch (error) {
       if (error.name === "AbortError") return;
       only("settings");
@@ -140,9 +143,7 @@ export function startFile(ownLabels, openTab) {
     }
   }
 
-  async function follow() {
-    view.stop = new AbortController();
-    const { signal } = view.stop;
+  async function follow(signal) {
     const began = performance.now();
     let first = null;
     for (;;) {
@@ -210,10 +211,11 @@ export function startFile(ownLabels, openTab) {
     try { id = sessionStorage.getItem(STORE); } catch { /* nothing to go on with */ }
     if (!id) return;
     view.id = id;
+    view.stop = new AbortController();
     try {
       drawJob({ state: "running", share: null, detail: "" });
       only("job");
-      await follow();
+      await follow(view.stop.signal);
     } catch (error) {
       if (error.name === "AbortError") return;
       Object.assign(view, { id: null });

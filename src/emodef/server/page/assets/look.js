@@ -58,7 +58,7 @@ export function startLook(isOpen) {
     wait: LATER,
     ask: ({ text, names, level }, signal) => send("/v1/explain", { text, labels: names, level }, { signal }),
     tell: (answer, { text, names }) => {
-      if (text !== theText()) return;
+      if (text !== theText() || !view.scores) return;
       view.words = { answer, names };
       drawWords();
       say();
@@ -81,6 +81,7 @@ export function startLook(isOpen) {
   const wanted = () => (view.picked ? [view.picked] : (lit().length ? lit() : found().slice(0, 1)).slice(0, 4).map(({ name }) => name));
 
   function askWords() {
+    if (!view.scores) return; // no text, or not answered yet: then they are asked for with the answer
     const names = wanted();
     const { level } = at();
     if (view.words && names.every((name) => Object.hasOwn(view.words.answer.shifts, name))) { // of this very text: see changed()

@@ -69,10 +69,11 @@ export function startOwn(isOpen, able) {
   const words = new Newest({
     wait: LATER,
     ask: async (input, signal) => {
-      const there = [...view.scores.keys()].filter(isLit).slice(0, MOST);
+      const there = [...(view.scores?.keys() ?? [])].filter(isLit).slice(0, MOST);
       return there.length ? send("/v1/explain", { text: input.text, labels: there, own: input.labels }, { signal }) : null;
     },
     tell: (answer) => {
+      if (!view.scores) return;
       if (!answer) return $("own-words").replaceChildren(make("p", { class: "hint" }, "None of your labels passes its threshold here."));
       const names = answer.labels.map(({ name }) => name);
       reader.mark(answer.words, weigh(answer, names, hueOf));

@@ -4,6 +4,22 @@ const TEXT_NAMES = ["text", "sentence", "comment", "comments", "body", "message"
 const TIME_NAMES = ["time", "timestamp", "datetime", "date", "created_at", "created_utc", "created", "posted_at", "published_at", "published"];
 export const suffix = (name) => /\.([A-Za-z0-9]+)$/.exec(name)?.[1].toLowerCase() ?? "";
 
+// As the server has it, which must find the column named here: the mark that is most often in the header, of equals the first.
+function separator(text) {
+  const bare = text.replace(/^[\r\n]+/, "").split("\n", 1)[0].replace(/"[^"]*"/g, "");
+  const times = (mark) => bare.split(mark).length;
+  return [",", ";", "\t"].reduce((best, mark) => (times(mark) > times(best) ? mark : best));
+}
+
+function linesOf(text, whole) {
+  const lines = text.split(/\r?\n/);
+  if (!whole && lines.length > 1) lines.pop(); // cut in the middle
+  return lines;
+}
+
+// as the server has it, too: here quotes are part of the text
+const tabbed = (text, whole) => linesOf(text, whole).filter(Boolean).map((line) => line.split("\t"));
+
 function delimited(text, mark, whole) {
   const rows = [[]];
   let at = 0;
@@ -35,14 +51,12 @@ function delimited(text, mark, whole) {
     at += 1;
     if (at < text.length) rows.push([]);
   }
-  if (!whole && (rows.length > 1 || !closed)) rows.pop(); // cut in the middle
+  if (!whole && (rows.length > 1 || !closed)) rows.pop();
   return rows.filter((row) => row.some(Boolean));
 }
 
 function objects(text, whole) {
-  const lines = text.split(/\r?\n/);
-  if (!whole && lines.length > 1) lines.pop();
-  return lines.filter((line) => line.trim()).flatMap((line) => {
+  return linesOf(text, whole).filter((line) => line.trim()).flatMap((line) => {
     try {
       const found = JSON.parse(line);
       return [found !== null && typeof found === "object" && !Array.isArray(found) ? new Map(Object.entries(found)) : new Map([["text", found]])];
@@ -63,8 +77,8 @@ export function parse(text, format, whole) {
     return { columns, rows: found.map((one) => columns.map((name) => written(one.get(name)))) };
   }
   if (format === "txt") return { columns: [], rows: start.split(/\r?\n/).filter((line) => line.trim()).map((line) => [line]) };
-  const [columns = [], ...rows] = delimited(start, format === "tsv" || format === "tab" ? "\t" : ",", whole);
-  return { columns, rows };
+  const [header = [], ...rows] = format === "tsv" || format === "tab" ? tabbed(start, whole) : delimited(start, separator(start), whole);
+  return { columns: header.map((name) => name.trim()), rows };
 }
 
 export async function firstRows(file) {

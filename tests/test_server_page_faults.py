@@ -1,0 +1,170 @@
+"""What once went wrong in the page: tables as Excel writes them, a cancelled wait, keys that cannot be sent, bars without a text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browsing import Open, opening, until
+from emodef.files.sources import open_source
+from page_server import PageServer, typed
+
+KEY = "0123456789abcdef key"
+FIRST_ROWS = "async ([name, text]) => (await import('/assets/rows.js')).firstRows(new File([text], name))"
+
+
+def held_back(page: Any, held: list[Any], count: int) -> None:
+    while len(held) < count:
+        page.wait_for_timeout(20)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text_column"),
+    [
+        ("excel.csv", "id;text\r\n1;I am happy, so happy\r\n2;why is it\r\n", "text"),
+        ("tabs.csv", "id\ttext\n1\tI am happy, so happy; yes\n", "text"),
+        ("spaces.csv", "id, text\n1,I am happy\n", "text"),
+        ("quoted.tsv", '"id"\t"text"\n1\t"I am happy\n', '"text"'),
+    ],
+)
+def test_tables_of_every_kind_are_predicted(
+    open_tab: Open, tmp_path: Path, name: str, content: str, text_column: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content.encode())
+    page = open_tab("file")
+    page.set_input_files("#file-input", path)
+    assert page.input_value("#file-settings [name=column]") == text_column
+    assert page.locator("#file-settings .cells th").count() == 2
+    page.click("text=Find emotions")
+    page.wait_for_selector("#file-result:not([hidden])")
+    assert page.locator("#file-rows th").all_inner_texts()[1:3] == [text_column, "predicted"]
+    assert "joy" in page.locator("#file-rows td.chosen").first.inner_text()
+
+
+def test_columns_are_named_as_the_server_names_them(open_tab: Open, tmp_path: Path) -> None:
+    page = open_tab("file")
+    for name, content in (
+        ("commas.csv", "text,b;c\n1,2\n"),  # as many of each: the comma
+        ("in_quotes.csv", '\ufeff"a;b;c",text, d \n1,2,3\n'),
+        ("late_quote.csv", 'a; "text"\n1;2\n'),
+        ("blank.csv", "\ntext,a;b;c\n1,2\n"),  # the first line is looked at, though it is none
+        ("one.csv", "text\na,b;c\n"),
+        ("quotes.tsv", '"text"\t"a\tb" \r\n1\t2\t3\r\n'),
+        ("commas.tsv", "text\ta,b,c\n1\t2\n"),
+    ):
+        (tmp_path / name).write_bytes(content.encode())
+        columns = page.evaluate(FIRST_ROWS, [name, content])["columns"]
+        table = open_source(str(tmp_path / name), columns[0]).table
+        assert list(table.columns) == columns, name
+
+
+def test_what_is_cancelled_while_the_server_is_gone_is_never_sent(
+    browser: Any, tiny_light: Path, tmp_path: Path
+) -> None:
+    files = [tmp_path / name for name in ("cancelled.txt", "sent.txt")]
+    for path in files:
+        path.write_text("I am happy\n", encoding="utf-8")
+    server = PageServer(tiny_light, tmp_path / "jobs").start()
+    with opening(browser, server.address) as open_it:
+        page = open_it(f"{server.address}/#file", expected="Failed to load resource")
+        page.wait_for_selector("body.ready")
+        sent: list[str] = []
+        page.on("request", lambda asked: sent.append(asked.url) if asked.method == "POST" else None)
+        page.set_input_files("#file-input", files[0])
+        server.stop()
+        page.click("text=Find emotions")
+        page.wait_for_selector("#banner:not([hidden])")
+        page.click("#file-stop")
+        page.wait_for_selector("#banner", state="hidden")  # nothing is asked again any more
+        assert page.is_visible("#file-drop")
+        server.start()
+        page.set_input_files("#file-input", files[1])
+        page.click("text=Find emotions")
+        page.wait_for_selector("#file-result:not([hidden])")
+        assert page.inner_text("#file-name") == "sent.txt"
+        assert sent == [f"{server.address}/v1/jobs"]
+    server.stop()
+
+
+def test_a_key_that_cannot_be_sent_is_asked_for_again(browser: Any, tiny_light: Path, tmp_path: Path) -> None:
+    server = PageServer(tiny_light, tmp_path / "jobs", keys=(KEY,)).start()
+    with opening(browser, server.address) as open_it:
+        page = open_it(server.address, expected="401")
+        page.wait_for_selector("#key-dialog[open]")
+        for wrong in (KEY.replace(" ", "\u2013"), f"{KEY}\u200b"):
+            page.fill("#key", wrong)
+            page.keyboard.press("Enter")
+            until(page, "document.getElementById('key').value === ''")
+            assert "cannot be sent" in page.inner_text("#key-hint")
+            assert page.is_visible("#key-dialog")
+            assert page.evaluate("document.activeElement.id") == "key"
+            assert page.evaluate("sessionStorage.getItem('emodef.key')") is None
+        page.evaluate("sessionStorage.setItem('emodef.key', '\u2013')")  # as it was kept once
+        page.reload()
+        page.wait_for_selector("#key-dialog[open]")
+        page.fill("#key", f" {KEY} ")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("body.ready")
+    server.stop()
+
+
+def test_the_key_is_still_asked_for_after_escape(browser: Any, tiny_light: Path, tmp_path: Path) -> None:
+    server = PageServer(tiny_light, tmp_path / "jobs", keys=(KEY,)).start()
+    with opening(browser, server.address) as open_it:
+        page = open_it(server.address, expected="401")
+        page.wait_for_selector("#key-dialog[open]")
+        for _ in range(3):  # a browser lets a dialog keep itself open once
+            page.keyboard.press("Escape")
+        page.wait_for_selector("#key-dialog[open]")
+        page.fill("#key", KEY)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("body.ready")
+        assert page.is_hidden("#key-dialog")
+    server.stop()
+
+
+def test_bars_and_threshold_before_there_is_a_text(open_tab: Open) -> None:
+    page = open_tab()
+    explained: list[str] = []
+    page.on(
+        "request",
+        lambda asked: explained.append(asked.post_data_json["text"]) if "explain" in asked.url else None,
+    )
+    anger = ".feel:has(.name:text-is('anger'))"
+    for pressed in ("true", "false", "true"):
+        page.click(anger)
+        assert page.get_attribute(anger, "aria-pressed") == pressed
+        page.locator("#text-threshold input").fill("0.5")
+    typed(page, "I am happy, not angry")
+    page.wait_for_selector("#text-words b:text-is('anger')")  # what was picked before
+    assert explained == ["I am happy, not angry"]
+
+
+def test_words_that_come_when_there_are_no_scores_are_left_out(open_tab: Open) -> None:
+    page = open_tab(expected="500")
+    typed(page, "I am happy")
+    page.wait_for_selector("#text-words li")
+    held: list[Any] = []
+    page.route("**/v1/predict", lambda route: held.append(route))
+    page.route("**/v1/explain", lambda route: held.append(route))
+    page.evaluate("""() => {
+        const { json } = Response.prototype;
+        Response.prototype.json = async function () {
+            const found = await json.call(this);
+            setTimeout(() => { window.dealtWith = this.url; }); // when all that waits for it is done
+            return found;
+        };
+    }""")
+    typed(page, "I am furious")
+    held_back(page, held, 1)
+    page.click(".feel >> nth=0")  # of the text before, and asks for words of this one
+    held_back(page, held, 2)
+    labels, words = held
+    labels.fulfill(status=500, json={"error": {"code": "fault", "message": "it broke", "field": None}})
+    page.wait_for_selector("#text-verdict .problem")
+    words.continue_()
+    until(page, "window.dealtWith?.endsWith('/v1/explain')")
+    assert page.inner_text("#text-words") == ""
