@@ -160,6 +160,13 @@ MISTAKES = [
     ("[[labels]]\ndefinition = 'x'\n", None, "label 1 needs a name"),
     ("colour = 'red'\n[[labels]]\nname = 'awe'\ndefinition = 'x'\n", None, "unknown key 'colour'"),
     ("awe = 'x'\nexclusive = 'yes'\n[mappings.sentiment]\nawe = 'positive'\n", None, "incomplete"),
+    (
+        "awe = 'x'\nexclusive = 'True'\n",
+        2,
+        'exclusive = "True" is a text; write exclusive = true, without quotes',
+    ),
+    ("exclusive = 'false'\n[[labels]]\nname = 'awe'\ndefinition = 'x'\n", 1, "write exclusive = false"),
+    ("threshold = 0.4\n[awe]\ndefinition = 'x'\n", 1, "put it into a label's table"),
     ("# nothing\n", None, "no labels; add a line"),
     ("awe = Wonder\n", 1, "is not valid TOML"),
 ]

@@ -94,11 +94,25 @@ def test_the_strongest_prior_is_zero_shot(predictor: Predictor) -> None:
 def test_labels_as_names_lists_and_numbers_are_the_same(predictor: Predictor) -> None:
     texts, labels = rows()
     hot = read_labels(MEANT).label_set.multi_hot(labels)
-    heads = [
-        fit(predictor, texts, given, MEANT).head for given in (labels, [each[0] for each in labels], hot)
-    ]
+    numbers = hot.tolist()
+    given_as = (
+        labels,
+        [each[0] for each in labels],
+        hot,
+        numbers,
+        [tuple(map(bool, row)) for row in numbers],
+    )
+    heads = [fit(predictor, texts, given, MEANT).head for given in given_as]
     for other in heads[1:]:
         np.testing.assert_array_equal(other.weight, heads[0].weight)
+
+
+def test_texts_and_labels_may_be_iterators(predictor: Predictor) -> None:
+    texts, labels = rows()
+    wanted = fit(predictor, texts, labels, MEANT, dev=(texts[:6], labels[:6]))
+    found = fit(predictor, iter(texts), iter(labels), MEANT, dev=(iter(texts[:6]), iter(labels[:6])))
+    np.testing.assert_array_equal(found.head.weight, wanted.head.weight)
+    assert found.about == wanted.about
 
 
 def test_one_label_a_text_is_softmax(predictor: Predictor, tmp_path: Path) -> None:
@@ -129,6 +143,9 @@ def test_a_known_label_begins_as_the_model_learned_it(predictor: Predictor) -> N
     start, _ = starting_head(predictor, read_labels(meant), known=["joy"])
     np.testing.assert_allclose(start.weight[0], joy, atol=1e-6)
     assert start.bias[0] == pytest.approx(match.bias[0])
+    alike, _ = starting_head(predictor, read_labels({**meant, "exclusive": True}), known=["joy"])
+    np.testing.assert_array_equal(alike.weight, start.weight)
+    assert alike.exclusive
     with pytest.raises(SettingsError, match="'anger' is none of the labels"):
         starting_head(predictor, read_labels(meant), known=["anger"])
 
@@ -182,10 +199,18 @@ def test_a_model_that_does_not_match_begins_with_nothing(tmp_path: Path) -> None
         (["one", "  ", "three"], [["calm"]] * 3, "text 2 is empty"),
         (["one", "two", "three"], [["calm"]] * 2, "labels are"),
         (["one", "two", "three"], [[], [], []], "no text has a label"),
+        (["one", None, "three"], [["calm"]] * 3, "texts: text 2 of 3 is NoneType"),
+        (["one", "two", "three"], ["calm", "rush", None], "text 3 has the label None, neither a name nor"),
+        (["one", "two", "three"], ["calm", float("nan"), "rush"], "text 2 has the label nan"),
+        (["one", "two", "three"], [0, 1, 1], "text 1 has the label 0, neither a name nor"),
+        (["one", "two", "three"], [["calm"], ["rush", 1], []], "text 2 has 1 among its labels"),
+        (["one", "two", "three"], [[0], [1], [2]], "text 1 has 1 numbers, and there are 3 labels"),
+        (["one", "two", "three"], [[0, 0, 1], [0, 2, 0], [1, 0, 0]], "text 2 has 2 for 'rush'; give 1"),
+        (["one", "two", "three"], None, "labels are None; give a list"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(
-    predictor: Predictor, texts: list[str], labels: list[list[str]], words: str
+    predictor: Predictor, texts: list[str], labels: Any, words: str
 ) -> None:
     with pytest.raises(DataError, match=words):
         fit(predictor, texts, labels, MEANT)

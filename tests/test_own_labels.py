@@ -269,8 +269,10 @@ def test_one_label_a_text(predictor: Predictor) -> None:
     found = own.predict_proba(TEXTS)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     assert all(len(each.labels) == 1 for each in own.predict(TEXTS))
-    mixed = predictor.with_labels({**OWN, "exclusive": True}, known=True)
-    assert not mixed.label_set.exclusive
+    with pytest.raises(SettingsError, match=r"exclusive = true.* \(joy\) a text may have several; take"):
+        predictor.with_labels({**OWN, "exclusive": True}, known=["joy"])
+    kept = own.with_labels(known=list(OWN)[:2])  # known labels that are exclusive themselves stay so
+    assert kept.label_set.exclusive
 
 
 def test_calibration_is_of_known_labels_only(predictor: Predictor) -> None:

@@ -139,6 +139,29 @@ def test_the_command(tiny_light: Path, labels: Path, rows: Path) -> None:
     )
 
 
+def test_rows_without_a_label_count_where_they_may(tiny_light: Path, labels: Path, rows: Path) -> None:
+    with open(rows, "a", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerow(["nothing of all this", ""])
+    for command in ("check", "compare"):
+        given = ["labels", command, labels, "--data", rows, "--model", tiny_light]
+        assert "--allow-unlabelled" in emodef_command(*given, code=3).stderr
+        assert "11 texts" in emodef_command(*given, "--allow-unlabelled").stdout
+    assert "--allow-unlabelled" in emodef_command("labels", "skeleton", rows, code=3).stderr
+    begun = emodef_command("labels", "skeleton", rows, "--allow-unlabelled").stdout
+    assert begun.count("[[labels]]") == len(OWN)
+
+
+def test_labels_that_are_numbers(tiny_light: Path, tmp_path: Path) -> None:
+    stars, meant = tmp_path / "stars.csv", tmp_path / "stars.toml"
+    stars.write_text("text,stars\nso happy,2\nhate it,1\nangry,1\nlovely,2\n")
+    failed = emodef_command("labels", "skeleton", stars, "--label-column", "stars", code=3).stderr
+    assert "the label 2 is a number; say what each means in a label file" in failed
+    meant.write_text('1 = "Very bad, hate it"\n2 = "Very good, lovely"\n')  # what it says to write
+    checked = ["labels", "check", meant, "--data", stars, "--label-column", "stars", "--model", tiny_light]
+    found = json.loads(emodef_command(*checked, "--json").stdout)
+    assert found["data"]["support"] == {"1": 2, "2": 2}
+
+
 def test_labels_without_a_finding(tiny_light: Path, tmp_path: Path) -> None:
     file = tmp_path / "fine.toml"
     file.write_text('glee = "so happy, so glad, lovely"\nrage = "angry, furious, hate it"\n')

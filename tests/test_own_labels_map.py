@@ -120,6 +120,9 @@ def test_the_command(tiny_light: Path, tmp_path: Path) -> None:
     own.write_text('glee = "so happy"\nrage = "furious hate"\n')
     both = json.loads(emodef_command("labels", "map", own, "--known", "--model", tiny_light, "--json").stdout)
     assert both["labels"] == ["glee", "rage", *LABELS.names]
+    own.write_text("exclusive = true\n" + own.read_text(encoding="utf-8"))  # of which a map shows nothing
+    again = emodef_command("labels", "map", own, "--known", "--model", tiny_light, "--json")
+    assert json.loads(again.stdout) == both
 
 
 def test_what_cannot_be_drawn(tiny_light: Path, tmp_path: Path) -> None:

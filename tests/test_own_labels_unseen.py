@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,17 @@ import pytest
 from emodef.errors import SettingsError
 from emodef.predictor.head import sigmoid, unit
 from emodef.predictor.own import ordinary
-from emodef.predictor.unseen import POLICIES, Guess, Trained, biases_for, combined, of_examples, policy_of
+from emodef.predictor.unseen import (
+    POLICIES,
+    Guess,
+    Trained,
+    biases_for,
+    centred,
+    combined,
+    name_of,
+    of_examples,
+    policy_of,
+)
 
 DRAW = np.random.default_rng(0)
 KNOWN = unit(DRAW.normal(size=(6, 8)).astype(np.float32))
@@ -105,6 +116,12 @@ def test_one_s_own_policy() -> None:
     assert policy_of(mine) is mine
     with pytest.raises(SettingsError, match="policy 'best'; there are mean"):
         policy_of("best")
+
+
+def test_what_a_policy_is_known_by() -> None:
+    assert name_of(policy_of("centred")) == "centred"
+    assert name_of(policy_of("centred:0.25")) == "centred:0.25"
+    assert name_of(partial(centred, part=0.25)) == "centred(part=0.25)"  # nothing of this process's memory
 
 
 def test_ordinary_sentences() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -335,6 +335,41 @@ def test_checkpoints_and_untuned_encoders(
     assert "labels held out, 40 texts: fear" in page
     nothing = emodef_command("zero-shot", "--rows", tmp_path / "none.jsonl", code=2)
     assert "nothing to measure" in nothing.stderr
+
+
+def test_a_file_of_ones_own_needs_definitions(
+    tiny_light: Path, put: Callable[[Mapping[str, str | bytes]], Path]
+) -> None:
+    names = "\n".join(LabelSet.load("goemotions").names)
+    parts = {f"goemotions/{part}.tsv": "so happy\t0\ta\nso sad\t1\tb\n" for part in ("train", "dev", "test")}
+    folder = put(
+        {
+            **parts,
+            "goemotions/labels.txt": names,
+            "mine.csv": "text,mood\nso happy,glad\nhate it,cross\nlovely,glad\nthe meeting,\n",
+            "mine.toml": 'glad = "A feeling of pleasure"\ncross = "Being angry at something"\n',
+        }
+    )
+    given = [
+        "zero-shot",
+        f"tiny={tiny_light}",
+        "--data-dir",
+        folder,
+        "--rows",
+        folder / "rows.jsonl",
+        "--quiet",
+    ]
+    own = ["--corpus", folder / "mine.csv", "--label-column", "mood", "--allow-unlabelled"]
+    failed = emodef_command(*given, *own, code=2).stderr
+    assert "names and no definitions" in failed
+    assert "--labels labels.toml" in failed
+    assert not (folder / "rows.jsonl").exists()
+    labels = ["--labels", folder / "mine.toml"]
+    found = json.loads(emodef_command(*given, *own, *labels, "--json").stdout)
+    assert {row["texts"] for row in found} == {4}
+    assert {tuple(row["labels"]) for row in found} == {("glad", "cross")}
+    unused = emodef_command(*given, "--corpus", "isear", *labels, code=2).stderr
+    assert "name that file with --corpus" in unused
 
 
 def test_soft_labels(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,10 @@ class Definitions:
     def names(self) -> tuple[str, ...]:
         """Of the labels, in order."""
         return self.label_set.names
+
+    def not_exclusive(self) -> Definitions:
+        """The same labels, of which a text may have several."""
+        return replace(self, label_set=replace(self.label_set, exclusive=False))
 
     def texts(self, label: int, pattern: str) -> tuple[list[str], list[str]]:
         """What a model reads for a label, its definitions and its examples, both in `pattern` ("{name}: {definition}")."""
@@ -157,6 +161,7 @@ class _Entry:
 
 
 def _build(d: Mapping[str, Any], place: _Place, name: str) -> Definitions:
+    _refuse_misplaced(d, place)
     if isinstance(d.get("labels"), Sequence) and not isinstance(d["labels"], str):
         given = [_named(label, number, place) for number, label in enumerate(d["labels"], start=1)]
         about = {key: value for key, value in d.items() if key != "labels"}
@@ -175,6 +180,21 @@ def _build(d: Mapping[str, Any], place: _Place, name: str) -> Definitions:
     labels = [{"name": e.name, "definition": e.definitions[0]} for e in entries]
     label_set = LabelSet.from_dict({"name": name} | about | {"labels": labels}, source=place.source)
     return Definitions(label_set, definitions, examples, thresholds)
+
+
+def _refuse_misplaced(d: Mapping[str, Any], place: _Place) -> None:
+    """What is surely not meant as a label of that name."""
+    exclusive, threshold = d.get("exclusive"), d.get("threshold")
+    if isinstance(exclusive, str) and (meant := exclusive.strip().lower()) in ("true", "false"):
+        raise place.error(
+            f'exclusive = "{exclusive}" is a text; write exclusive = {meant}, without quotes', "exclusive"
+        )
+    if isinstance(threshold, (int, float)):
+        raise place.error(
+            f"threshold = {threshold} stands outside of the labels; put it into a label's table, such as [awe], beside its definition, "
+            "or give one for all labels when you predict: --threshold",
+            "threshold",
+        )
 
 
 def _is_of_the_set(key: str, value: Any) -> bool:

@@ -94,11 +94,13 @@ def skeleton(
     label_column: options.LabelColumn = None,
     label_columns: options.LabelColumns = None,
     delimiter: options.Delimiter = None,
+    allow_unlabelled: options.AllowUnlabelled = False,
     on_error: options.OnErrorOption = options.OnError.FAIL,
 ) -> None:
     """Start a label set for your own data: its labels, with definitions left for you to write.
 
-    A definition is one line on what the label means; the model reads it. Writes a new TOML file (--out), or prints it.
+    A definition is one line on what the label means; the model reads it. Writes a new TOML file (--out), or prints it. Labels that
+    are numbers say nothing yet: write the file yourself, with lines such as 1 = "Very bad".
 
     \b
     [bold]Example[/bold]
@@ -114,7 +116,9 @@ def skeleton(
         raise SettingsError(
             f"{out} exists already, perhaps with definitions; remove it, or name another file"
         )
-    columns = options.columns(text_column, label_column, label_columns, None, None, delimiter)
+    columns = options.columns(
+        text_column, label_column, label_columns, None, None, delimiter, allow_unlabelled
+    )
     splits = read_file(file, on_error=on_error.value, **columns)
     options.report_problems(splits.values())
     found = next(iter(splits.values())).label_set
@@ -146,6 +150,7 @@ def check(
     label_column: options.LabelColumn = None,
     label_columns: options.LabelColumns = None,
     delimiter: options.Delimiter = None,
+    allow_unlabelled: options.AllowUnlabelled = False,
     on_error: options.OnErrorOption = options.OnError.FAIL,
     json: options.Json = False,
 ) -> None:
@@ -169,7 +174,9 @@ def check(
         raise SettingsError(
             f"{file}: the definitions only repeat the names; write a line on what each label means"
         )
-    columns = options.columns(text_column, label_column, label_columns, None, None, delimiter)
+    columns = options.columns(
+        text_column, label_column, label_columns, None, None, delimiter, allow_unlabelled
+    )
     corpus = None if data is None else labelled(data, labels, columns, on_error)
     found = checked(definitions, _matching(model, threads, data is not None), corpus)
     if json:
@@ -269,6 +276,7 @@ def draw_map(
       emodef labels map --wheel plutchik --out map.svg
       emodef labels map my-labels.toml --known --json
     """
+    from emodef.definitions import read_labels
     from emodef.errors import require
     from emodef.predictor import Predictor
     from emodef.similarity import cosines, layout, load_wheel, on_wheel, pairs
@@ -279,7 +287,10 @@ def draw_map(
         require("matplotlib", extra="train")
     round_one = None if wheel is None else load_wheel(wheel)
     loaded = Predictor.load(model, threads=threads)
-    predictor = loaded if labels is None else loaded.with_labels(labels, known=known)
+    # a map is of meanings alone: how many labels a text has does not matter
+    predictor = (
+        loaded if labels is None else loaded.with_labels(read_labels(labels).not_exclusive(), known=known)
+    )
     head, names = predictor.head, predictor.label_set.names
     if head is None:
         raise SettingsError(

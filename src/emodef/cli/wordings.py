@@ -42,6 +42,7 @@ def compare(
     label_column: options.LabelColumn = None,
     label_columns: options.LabelColumns = None,
     delimiter: options.Delimiter = None,
+    allow_unlabelled: options.AllowUnlabelled = False,
     on_error: options.OnErrorOption = options.OnError.FAIL,
     heading: Annotated[
         str, typer.Option(help="Title of the page.", rich_help_panel="Output")
@@ -79,7 +80,9 @@ def compare(
     for each in policies:
         if each != EVERY:
             policy_of(each)
-    chosen = options.columns(text_column, label_column, label_columns, None, None, delimiter)
+    chosen = options.columns(
+        text_column, label_column, label_columns, None, None, delimiter, allow_unlabelled
+    )
     corpus = labelled(data, next(iter(wordings.values())).label_set, chosen, on_error, split)
     if EVERY in policies:  # where the likeliest label is taken, thresholds decide nothing
         policies = [name for name in POLICIES if name != "mean_tuned" or not corpus.label_set.exclusive]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,7 +33,17 @@ def zero_shot(
     ] = None,
     corpus: Annotated[
         list[str] | None,
-        typer.Option(help="A corpus to score from definitions alone. May be repeated; by default three."),
+        typer.Option(
+            metavar="NAME|FILE",
+            help="A corpus to score from definitions alone. May be repeated; by default three published ones.",
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="What the labels of your own file mean, a TOML file; of several definitions of a label the first is read.",
+        ),
     ] = None,
     held_out: Annotated[
         list[str] | None,
@@ -63,6 +72,12 @@ def zero_shot(
         typer.Option(help="A Markdown file to put under the title.", rich_help_panel="Output"),
     ] = None,
     data_dir: options.DataDir = None,
+    text_column: options.TextColumn = None,
+    label_column: options.LabelColumn = None,
+    label_columns: options.LabelColumns = None,
+    delimiter: options.Delimiter = None,
+    allow_unlabelled: options.AllowUnlabelled = False,
+    on_error: options.OnErrorOption = options.OnError.FAIL,
     cpu: options.Cpu = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -75,6 +90,7 @@ def zero_shot(
     \b
     [bold]Examples[/bold]
       emodef zero-shot shipped cdp=runs/cdp --untuned minilm --out zero_shot.md
+      emodef zero-shot shipped --corpus labelled.csv --labels mine.toml
       emodef zero-shot --held-out runs/draw1 --held-out runs/draw2 --untuned minilm --rows held_out.jsonl
     """
     from emodef.reporting import print_table
@@ -84,12 +100,18 @@ def zero_shot(
 
     file, console = RowFile(rows), options.notes(quiet)
     directory = None if data_dir is None else str(data_dir)
+    own = options.columns(text_column, label_column, label_columns, None, None, delimiter, allow_unlabelled)
+    if labels is not None:
+        own["label_set"] = labels
+    scored: list[Data] = []
+    if models or (corpus and untuned):
+        scored = _corpora(corpus or _CORPORA, directory, own, on_error, quiet)
     bare: list[Source] = [] if untuned is None else [_untuned(untuned)]
     for source in (
         *(_source(given, cpu) for given in models or ()),
         *(bare if models or corpus else ()),
     ):
-        for data in _corpora(corpus or _CORPORA, directory):
+        for data in scored:
             measure(source, data, file, tell=console.print)
     for run in held_out or ():
         source = _source(run, cpu)
@@ -141,16 +163,33 @@ def _untuned(backbone: str) -> Source:
     return TorchSource.untuned(f"{backbone}, untuned", settings)
 
 
-def _corpora(names: list[str], data_dir: str | None) -> Iterator[Data]:
-    from emodef.corpora import load_corpus
+def _corpora(
+    names: list[str], data_dir: str | None, own: dict[str, Any], on_error: options.OnError, quiet: bool
+) -> list[Data]:
+    """What to score. own: how files of the user's are read. Raises SettingsError for one whose labels have no definitions."""
+    from emodef.corpora import CORPORA, load_corpus
+    from emodef.corpora.files import is_derived
     from emodef.measuring import choose_split
     from emodef.zeroshot.measuring import Data, background_texts
 
-    train = load_corpus("goemotions", data_dir=data_dir)["train"]
-    texts = background_texts(train)
+    if own and all(name in CORPORA for name in names):
+        raise SettingsError(
+            "--labels and options of columns are for a file of your own; name that file with --corpus, or leave them out"
+        )
+    found = []
     for name in names:
-        corpus = choose_split(load_corpus(name, data_dir=data_dir), name)
-        yield Data(f"{name} {corpus.split}", corpus, texts)
+        given = {} if name in CORPORA else own
+        splits = load_corpus(name, data_dir=data_dir, on_error=on_error.value, **given)
+        options.report_problems(splits.values(), quiet)
+        corpus = choose_split(splits, name)
+        if is_derived(corpus.label_set):
+            raise SettingsError(
+                f"{name}: its labels have names and no definitions to score by; start a file of these with 'emodef labels skeleton {name} "
+                "--out labels.toml', and pass --labels labels.toml"
+            )
+        found.append(corpus)
+    texts = background_texts(load_corpus("goemotions", data_dir=data_dir)["train"])
+    return [Data(f"{name} {corpus.split}", corpus, texts) for name, corpus in zip(names, found, strict=True)]
 
 
 def _held_out(source: Source, run: str, split: str, data_dir: str | None) -> tuple[Data, Data]:

@@ -82,7 +82,10 @@ class LabelCells:
     def _numbered(self, written: str) -> str:
         shown = written if len(written) <= 60 else f"{written[:20]}… of {len(written)} digits"
         if self.given is None:
-            raise UnusableRow(f"the label {shown} is a number; say which labels are meant with --labels")
+            raise UnusableRow(
+                f'the label {shown} is a number; say what each means in a label file, in lines such as 1 = "Very bad", and read the '
+                "data with it (commands that train or predict: --labels)"
+            )
         number = (
             int(written) if len(written) <= 60 else len(self.given)
         )  # Python reads no number of any length

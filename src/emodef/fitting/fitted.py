@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from emodef.definitions import Definitions, read_labels
 from emodef.errors import DataError, SettingsError
 from emodef.fitting.card import fitted_card
 from emodef.fitting.folds import text_groups
+from emodef.fitting.given import Labels, checked
 from emodef.fitting.regression import Linear
 from emodef.fitting.selection import BIAS_STRENGTH, LOOSE_BIAS, STRENGTHS, Chosen, Dev, macro_f1, select
 from emodef.labels import LabelSet
@@ -25,8 +26,6 @@ from emodef.predictor.core import SHIPPED, Predictor
 from emodef.predictor.head import SHIPPED_BASE, HeadInfo, LabelHead, hash_of, unit
 from emodef.predictor.model_file import CARD, HEAD, INFO, MODEL, TOKENIZER
 from emodef.predictor.session import EMBEDDING
-
-Labels = NDArray[Any] | Sequence[Sequence[str]] | Sequence[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +81,11 @@ class FittedHead:
 
 def fit(
     predictor: Predictor,
-    texts: Sequence[str],
+    texts: Iterable[str],
     labels: Labels,
     definitions: Definitions | LabelSet | Mapping[str, Any] | str | os.PathLike[str],
     *,
-    dev: tuple[Sequence[str], Labels] | None = None,
+    dev: tuple[Iterable[str], Labels] | None = None,
     known: Sequence[str] = (),
     strength: float | None = None,
     seed: int = 0,
@@ -95,20 +94,20 @@ def fit(
 ) -> FittedHead:
     """A head on `predictor`'s text embeddings that begins with the labels' definitions and learns from labelled texts. Without torch.
 
-    labels: 0/1 (n, K), or for each text its label or a list of its labels. definitions: as `emodef.definitions.read_labels` takes them.
-    dev: further texts and labels to choose by; else cross-validation. known: those among the labels that begin as the model learned them.
-    strength: of the pull back to the definitions, `inf` to keep their weights and fit biases alone; by default
-    chosen. source: the data's name, for the card. progress: told what is done, how many, of how many.
+    labels: 0/1 (n, K), an array or lists, or for each text its label or a list of its labels. definitions: as
+    `emodef.definitions.read_labels` takes them. dev: further texts and labels to choose by; else cross-validation. known: those among
+    the labels that begin as the model learned them. strength: of the pull back to the definitions, `inf` to keep their weights and
+    fit biases alone; by default chosen. source: the data's name, for the card. progress: told what is done, how many, of how many.
 
     Raises DataError for texts and labels that do not fit, an empty text, fewer texts than labels; LabelSetError for a label that has no
     definition.
     """
     meant = read_labels(definitions)
     label_set = meant.label_set
-    truth = _checked(texts, labels, label_set, "text")
-    if len(texts) < len(label_set):
+    given, truth = checked(texts, labels, label_set, "text")
+    if len(given) < len(label_set):
         raise DataError(
-            f"{len(texts)} labelled texts are fewer than the {len(label_set)} labels; give at least one a label, take labels out, or "
+            f"{len(given)} labelled texts are fewer than the {len(label_set)} labels; give at least one a label, take labels out, or "
             "score these labels by their definitions alone, which needs no texts: emodef predict --labels FILE"
         )
     if strength is not None and not strength > 0:
@@ -122,15 +121,15 @@ def fit(
             f"no text has {', '.join(without)}, and this model cannot score a label by its definition, not having been trained to match; "
             "label texts that have it, or take it out"
         )
-    vectors = _embed(base, texts, tell, "texts")
+    vectors, groups = _embed(base, given, tell, "texts"), text_groups(given)
     held = None
     if dev is not None:
-        dev_truth = _checked(dev[0], dev[1], label_set, "dev text")
-        held = Dev(_embed(base, dev[0], tell, "dev texts"), dev_truth)
+        dev_texts, dev_truth = checked(dev[0], dev[1], label_set, "dev text")
+        held = Dev(_embed(base, dev_texts, tell, "dev texts"), dev_truth)
     chosen = select(
         vectors,
         truth,
-        text_groups(texts),
+        groups,
         Linear(start.weight.astype(np.float64), start.bias.astype(np.float64)),
         exclusive=label_set.exclusive,
         dev=held,
@@ -147,7 +146,7 @@ def fit(
     told = {
         "name": f"{label_set.name}, fitted on {base.info.about.get('name', 'a light model')}",
         "corpus": source or "labelled texts",
-        "fitted_on": {"source": source, "texts": len(texts), "distinct": int(text_groups(texts).max()) + 1},
+        "fitted_on": {"source": source, "texts": len(given), "distinct": int(groups.max()) + 1},
         "support": {name: int(n) for name, n in zip(label_set.names, truth.sum(axis=0), strict=True)},
         "strength": None if np.isinf(chosen.strength) else chosen.strength,
         "bias_strength": LOOSE_BIAS if base.info.match is None else BIAS_STRENGTH,
@@ -186,7 +185,9 @@ def starting_head(
         nothing = np.zeros((len(label_set), width), dtype=np.float32)
         head = LabelHead(nothing, np.zeros(len(label_set), dtype=np.float32), label_set.exclusive)
         return head, {"fixed": base.info.thresholds["fixed"]}
-    begun = base.with_labels(meant, known=list(known))
+    begun = base.with_labels(
+        meant.not_exclusive(), known=list(known)
+    )  # of it only weights and thresholds are taken
     whole = begun.head
     assert whole is not None  # the model matches
     order = [begun.label_set.index(name) for name in label_set.names]
@@ -206,35 +207,6 @@ def check_free(out: Path) -> None:
         raise SettingsError(f"{out} holds something else than a fitted head; give another folder (--out)")
 
 
-def _checked(texts: Sequence[str], labels: Labels, label_set: LabelSet, what: str) -> NDArray[np.uint8]:
-    """0/1 (n, K). Raises DataError."""
-    if isinstance(texts, str):
-        raise DataError("one text where a list of them is expected; nothing is fitted to a single text")
-    for row, text in enumerate(texts, start=1):
-        if not isinstance(text, str) or not text.strip():
-            raise DataError(
-                f"{what} {row} is empty or no text; give it words, or leave it out with its labels"
-            )
-    if isinstance(labels, np.ndarray) and labels.dtype.kind in "biuf":
-        hot = labels
-    else:
-        hot = label_set.multi_hot([[each] if isinstance(each, str) else list(each) for each in labels])
-    if hot.shape != (len(texts), len(label_set)) or not np.isin(hot, (0, 1)).all():
-        raise DataError(
-            f"labels are {hot.shape}, for {len(texts)} texts and {len(label_set)} labels; give 0 or 1 for each text and label, or a "
-            "list of names for each text"
-        )
-    numbers = hot.sum(axis=1)
-    if label_set.exclusive and (bad := np.flatnonzero(numbers != 1)).size:
-        raise DataError(
-            f"{what} {bad[0] + 1} has {int(numbers[bad[0]])} labels, and of {label_set.name!r} a text has one; correct it, or set "
-            "exclusive = false in the label set's file"
-        )
-    if not hot.any():
-        raise DataError(f"no {what} has a label; label some")
-    return hot.astype(np.uint8)
-
-
 def _embed(
     predictor: Predictor, texts: Sequence[str], tell: Callable[[str, int, int], None], what: str
 ) -> NDArray[np.float32]:
@@ -245,7 +217,7 @@ def _embed(
         done += more
         tell(what, done, len(texts))
 
-    return unit(predictor.embed(list(texts), progress=advance))
+    return unit(predictor.embed(texts, progress=advance))
 
 
 def _own(thresholds: Mapping[str, Any], label_set: LabelSet) -> NDArray[np.float64]:

@@ -283,6 +283,7 @@ class Predictor(Reader):
         """
         from emodef.predictor.own import key_of
 
+        known = known if isinstance(known, (bool, str)) else list(known)  # once: it may be an iterator
         key = key_of({} if labels is None else labels, known)
         found = self._scorers.get(key)
         if found is None:

@@ -20,12 +20,22 @@ from numpy.typing import NDArray
 from emodef.definitions import Definitions, Labels, read_labels
 from emodef.encoding import Padded
 from emodef.errors import DataError, LabelSetError, SettingsError
+from emodef.labels import LabelSet
 from emodef.predictor import merging
 from emodef.predictor.head import Floats, HeadInfo, LabelHead, hash_of, unit
 from emodef.predictor.inputs import listed
 from emodef.predictor.model_file import ModelInfo
 from emodef.predictor.session import EMBEDDING, PROBABILITIES, Graph
-from emodef.predictor.unseen import DEFAULT, OF_TRAINED, Policy, Trained, combined, of_examples, policy_of
+from emodef.predictor.unseen import (
+    DEFAULT,
+    OF_TRAINED,
+    Policy,
+    Trained,
+    combined,
+    name_of,
+    of_examples,
+    policy_of,
+)
 
 if TYPE_CHECKING:
     from emodef.predictor.core import Predictor
@@ -127,6 +137,8 @@ def with_labels(
             "no labels to score; give definitions, or say which of the model's labels (known)"
         )
     rows = [k for k, place in enumerate(first) if place == OWN]
+    if definitions is not None and definitions.label_set.exclusive and len(rows) < len(taken):
+        _refuse_several(below.label_set, taken)
     root, chooser = predictor.root, policy_of(DEFAULT if policy is None else policy)
     guess_thresholds: NDArray[np.float64] = np.zeros(0)
     head = LabelHead(np.zeros((0, root.graph.outputs[EMBEDDING]), np.float32), np.zeros(0, np.float32))
@@ -137,6 +149,7 @@ def with_labels(
         bias, guess_thresholds = chooser(defined, trained)
         if any(definitions.examples[k] for k in rows):
             bias = bias - of_examples(vectors, defined, trained.scale, _background(root, texts))
+        # beside known labels of an exclusive model, their kind of score
         exclusive = definitions.label_set.exclusive and len(rows) == len(taken)
         head = LabelHead(vectors * np.float32(trained.scale), bias, exclusive)
     label_set = merging.merged_set(definitions, below.label_set, taken)
@@ -146,7 +159,7 @@ def with_labels(
         None if definitions is None else [definitions.definitions, definitions.examples],
         thresholds,
         taken,
-        chooser.__name__,
+        name_of(chooser),
         None if given is None else _digest(given),
     ]
     # fitted on labelled texts: of labels that were only defined there is none
@@ -297,6 +310,17 @@ def _known(definitions: Definitions | None, below: ModelInfo, known: bool | Sequ
             "you want: a label of both is then scored as the model learned it"
         )
     return list(labels.names)
+
+
+def _refuse_several(known: LabelSet, taken: Sequence[int]) -> None:
+    """Raise SettingsError where known labels, of which a text may have several, stand beside those of which it has one."""
+    if not known.exclusive:
+        names = [known.names[place] for place in taken if place != OWN]
+        shown = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
+        raise SettingsError(
+            f"your labels have exclusive = true, one label a text, and of the model's ({shown}) a text may have several; take "
+            "exclusive = true out, or leave the model's labels out and define them in your file"
+        )
 
 
 def key_of(labels: Any, known: bool | Sequence[str]) -> Any:

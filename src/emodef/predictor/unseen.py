@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -160,6 +160,14 @@ def policy_of(given: str | Policy) -> Policy:
     if given not in POLICIES:
         raise SettingsError(f"policy {given!r}; there are {', '.join(POLICIES)}, or give a function")
     return POLICIES[given]
+
+
+def name_of(policy: Policy) -> str:
+    """What labels scored by a policy are known by; of a partial function with what it was given, the same in every process."""
+    if isinstance(policy, partial):
+        given = [*map(repr, policy.args), *(f"{key}={value!r}" for key, value in policy.keywords.items())]
+        return f"{name_of(policy.func)}({', '.join(given)})"
+    return str(getattr(policy, "__name__", repr(policy)))
 
 
 def _centred_by(given: str, part: str) -> Policy:
