@@ -11,22 +11,22 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
 from emodef.atomic import open_atomic
-from emodef.client.types import Explanation, Job, KnownLabel, Label, Prediction, ServerError, Word
+from emodef.client import answers
+from emodef.client.answers import Made, why
+from emodef.client.sending import Sender, form, hang_up
+from emodef.client.types import Explanation, Job, KnownLabel, Prediction, ServerError
 from emodef.errors import SettingsError
 
 Threshold = Literal["tuned", "fixed"] | float
 OwnLabel = str | Mapping[str, Any]
-Made = TypeVar("Made")
 PIECE = 2**18
-LONGEST_WAIT = 30.0  # seconds, whatever Retry-After says
 LINES = "application/x-ndjson"
 
 
@@ -34,7 +34,8 @@ class Client:
     """A server's client. Each thread that uses it has a connection of its own, kept open.
 
     timeout: seconds without a byte. retries: how often a request is sent again that was refused because the server is busy
-    (after the seconds it says) or whose connection was closed before an answer. Every method raises ServerError.
+    (when it says) or whose connection was closed before an answer; `stream` and `submit` send once. Every method raises
+    ServerError, and OSError only for files of this machine.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Client:
     def labels(self, level: str | None = None) -> tuple[KnownLabel, ...]:
         """The labels that the server's model predicts, or a coarser level's."""
         query = "" if level is None else "?" + urlencode({"level": level})
-        return tuple(_made(KnownLabel, one) for one in self._json("GET", f"/v1/labels{query}")["labels"])
+        return self._json(answers.known_labels, "GET", f"/v1/labels{query}")
 
     def predict(
         self,
@@ -93,7 +94,7 @@ class Client:
             "calibrated": calibrated,
             "at_least_one": at_least_one,
         }
-        return [_prediction(one) for one in self._json("POST", "/v1/predict", asked)["predictions"]]
+        return self._json(answers.predictions, "POST", "/v1/predict", asked)
 
     def score(
         self,
@@ -112,7 +113,7 @@ class Client:
             "threshold": threshold,
             "all_scores": all_scores,
         }
-        return [_prediction(one) for one in self._json("POST", "/v1/score", asked)["predictions"]]
+        return self._json(answers.predictions, "POST", "/v1/score", asked)
 
     def explain(
         self,
@@ -129,16 +130,7 @@ class Client:
             "level": level,
             "own": None if own is None else dict(own),
         }
-        found = self._json("POST", "/v1/explain", asked)
-        shifts = found["shifts"]
-        return Explanation(
-            tuple(Label(one["name"], one["probability"]) for one in found["labels"]),
-            tuple(
-                Word(**word, shifts={name: values[k] for name, values in shifts.items()})
-                for k, word in enumerate(found["words"])
-            ),
-            found["together"],
-        )
+        return self._json(answers.explanation, "POST", "/v1/explain", asked)
 
     def stream(
         self,
@@ -148,57 +140,67 @@ class Client:
         level: str | None = None,
         all_scores: bool = False,
     ) -> Iterator[Prediction | ServerError]:
-        """Predictions of any number of texts, in order, while they are being sent; a text that is refused gives a ServerError."""
+        """Predictions of any number of texts, in order, while they are being sent; a text that is refused gives a ServerError.
+
+        Raises ServerError where the stream ends before every text has its answer.
+        """
         texts = [texts] if isinstance(texts, str) else texts
         given = {"threshold": threshold, "level": level, "all_scores": str(all_scores).lower()}
         query = urlencode({name: value for name, value in given.items() if value is not None})
         connection = self._kind(*self._address, timeout=self.timeout)
-        failed: list[BaseException] = []
+        sender: Sender | None = None
+        answered = 0
         try:
             self._head(connection, "POST", f"/v1/predict/stream?{query}", {"Content-Type": LINES})
-            sender = threading.Thread(target=_send_lines, args=(connection, texts, failed), daemon=True)
+            sender = Sender(connection.sock, texts)
             sender.start()
-            response = connection.getresponse()
-            if response.status != 200:
-                raise _refused(response, response.read())
-            for line in response:
-                found = json.loads(line)
-                yield _error(found["error"]) if "error" in found else _prediction(found)
-            sender.join(self.timeout)
-            if failed:
-                raise ServerError(f"the texts could not be sent: {failed[0]}") from failed[0]
-        except (OSError, HTTPException, ValueError) as error:
-            raise ServerError(f"the stream broke off: {error}") from error
+            with connection.getresponse() as response:
+                if response.status >= 300:
+                    raise answers.refusal(response)
+                for line in response:
+                    yield answers.streamed(line)
+                    answered += 1
+            # to `response`, a connection that closes between two chunks has come to its end
+            if not sender.complete or answered < sender.sent:
+                raise ConnectionError(f"{sender.sent} texts had been sent")
+        except (OSError, HTTPException) as error:
+            cause = (sender and sender.failed) or error
+            raise ServerError(f"the stream broke off after {answered} answers: {why(cause)}") from cause
         finally:
+            if sender:
+                hang_up(sender.connection)
             connection.close()
 
     def submit(self, path: str | os.PathLike[str], **options: str | float | bool) -> Job:
         """Upload a file to predict. options: the form's fields column, format, output, threshold, level, form, on_error, prefix, …"""
         path = Path(path)
         boundary = secrets.token_hex(16)
-        head, tail = _form(path.name, options, boundary)
+        head, tail = form(path.name, options, boundary)
         kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        size = len(head) + path.stat().st_size + len(tail)
         connection = self._kind(*self._address, timeout=self.timeout)
-        try:
-            self._head(connection, "POST", "/v1/jobs", {**kind, "Content-Length": str(size)})
+        with open(path, "rb") as file:
+            size = len(head) + os.fstat(file.fileno()).st_size + len(tail)
             try:
-                connection.send(head)
-                with open(path, "rb") as file:
+                self._head(connection, "POST", "/v1/jobs", {**kind, "Content-Length": str(size)})
+                try:
+                    connection.send(head)
                     while piece := file.read(PIECE):
                         connection.send(piece)
-                connection.send(tail)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # it was refused before all was sent; the answer says why
-            return _made(Job, _answer(connection.getresponse()))
-        except (OSError, HTTPException) as error:
-            raise ServerError(f"no answer came: {error}") from error
-        finally:
-            connection.close()
+                    connection.send(tail)
+                except (BrokenPipeError, ConnectionResetError):
+                    pass  # it was refused before all was sent; the answer says why
+                response = connection.getresponse()
+                if response.status >= 300:
+                    raise answers.refusal(response)
+                return answers.answer(response, answers.job)
+            except (OSError, HTTPException) as error:
+                raise ServerError(f"no answer came: {why(error)}") from error
+            finally:
+                connection.close()
 
     def job(self, identifier: str) -> Job:
         """How far a job is."""
-        return _made(Job, self._json("GET", f"/v1/jobs/{quote(identifier, safe='')}"))
+        return self._json(answers.job, "GET", f"/v1/jobs/{quote(identifier, safe='')}")
 
     def wait(self, job: Job | str, *, seconds: float | None = None, every: float = 0.5) -> Job:
         """Wait until a job is over. Raises ServerError when it failed, or is not over after so many seconds."""
@@ -216,8 +218,6 @@ class Client:
         """Write a finished job's result; `path` appears when it is whole. Raises ServerError where the answer breaks off."""
         identifier = job if isinstance(job, str) else job.id
         response = self._ask("GET", f"/v1/jobs/{quote(identifier, safe='')}/result")
-        if response.status != 200:
-            raise _refused(response, response.read())
         with open_atomic(path, "wb") as file:
             for piece in self._pieces(response):
                 file.write(piece)
@@ -230,7 +230,7 @@ class Client:
                 yield piece
             broken = "its end is missing" if response.length else ""  # which `read` does not tell
         except (OSError, HTTPException) as error:
-            broken = str(error) or type(error).__name__
+            broken = why(error)
         if broken:
             self.close()
             raise ServerError(f"the result broke off ({broken}); download it again")
@@ -238,35 +238,46 @@ class Client:
     def summary(self, job: Job | str) -> dict[str, Any]:
         """What charts of a finished job need."""
         identifier = job if isinstance(job, str) else job.id
-        return self._json("GET", f"/v1/jobs/{quote(identifier, safe='')}/summary")
+        return self._json(answers.summary, "GET", f"/v1/jobs/{quote(identifier, safe='')}/summary")
 
     def cancel(self, job: Job | str) -> Job:
         """Stop a job, and remove it with all its files."""
         identifier = job if isinstance(job, str) else job.id
-        return _made(Job, self._json("DELETE", f"/v1/jobs/{quote(identifier, safe='')}"))
+        return self._json(answers.job, "DELETE", f"/v1/jobs/{quote(identifier, safe='')}")
 
-    def _json(self, method: str, path: str, content: object = None) -> dict[str, Any]:
+    def _json(self, made: Callable[[Any], Made], method: str, path: str, content: object = None) -> Made:
+        """What `made` makes of the answer to a request. Raises ServerError."""
         body = None if content is None else json.dumps(content).encode()
-        return _answer(self._ask(method, path, body))
+        response = self._ask(method, path, body)
+        try:
+            return answers.answer(response, made)
+        except ServerError:
+            self.close()  # the rest of a broken answer would be taken for the next one
+            raise
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> HTTPResponse:
-        """Send a request, and again where that may help."""
+        """Send a request, and again where that may help. Raises ServerError where it is refused or no answer comes."""
         kind = {} if body is None else {"Content-Type": "application/json"}
         for attempt in range(self.retries + 1):
+            last = attempt == self.retries
             connection = self._connection()
             try:
                 connection.request(method, self._base + path, body, {**self._headers, **kind})
                 response = connection.getresponse()
             except (OSError, HTTPException) as error:
                 self.close()
-                if attempt == self.retries or isinstance(error, TimeoutError):
-                    raise ServerError(f"no answer came: {error or type(error).__name__}") from error
+                if last or isinstance(error, TimeoutError):
+                    raise ServerError(f"no answer came: {why(error)}") from error
                 time.sleep(0.1 * 2**attempt)
                 continue
-            if response.status != 503 or attempt == self.retries:
+            if response.status < 300:
                 return response
-            response.read()
-            time.sleep(min(LONGEST_WAIT, float(response.headers.get("Retry-After", 1))))
+            refused = answers.refusal(response)
+            if not refused.code:
+                self.close()  # its body may have broken off
+            if response.status != 503 or last:
+                raise refused
+            time.sleep(answers.pause(response))
         raise AssertionError("unreachable")
 
     def _connection(self) -> HTTPConnection:
@@ -287,61 +298,3 @@ class Client:
 def _listed(given: str | Iterable[str]) -> list[str]:
     """Texts or names as a list; one of them as a list of one, as `Predictor` takes it."""
     return [given] if isinstance(given, str) else list(given)
-
-
-def _send_lines(connection: HTTPConnection, texts: Iterable[str], failed: list[BaseException]) -> None:
-    try:
-        for text in texts:
-            line = json.dumps(text).encode() + b"\n"
-            connection.send(b"%x\r\n%b\r\n" % (len(line), line))
-        connection.send(b"0\r\n\r\n")
-    except BaseException as error:  # told by who reads the answers
-        failed.append(error)
-        connection.close()
-
-
-def _form(name: str, options: Mapping[str, object], boundary: str) -> tuple[bytes, bytes]:
-    """What goes before a file and behind it."""
-    parts = []
-    for field_name, value in options.items():
-        told = str(value).lower() if isinstance(value, bool) else str(value)
-        parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="{field_name}"\r\n\r\n{told}\r\n')
-    quoted = name.replace("\\", "_").replace('"', "_").replace("\r", "_").replace("\n", "_")
-    parts.append(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{quoted}"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    )
-    return "".join(parts).encode(), f"\r\n--{boundary}--\r\n".encode()
-
-
-def _answer(response: HTTPResponse) -> dict[str, Any]:
-    body = response.read()
-    if response.status >= 400:
-        raise _refused(response, body)
-    found: dict[str, Any] = json.loads(body)
-    return found
-
-
-def _refused(response: HTTPResponse, body: bytes) -> ServerError:
-    try:
-        return _error(json.loads(body)["error"], response.status)
-    except (ValueError, KeyError, TypeError):
-        return ServerError(f"the server answered {response.status} {response.reason}", status=response.status)
-
-
-def _error(found: Mapping[str, Any], status: int = 0) -> ServerError:
-    return ServerError(found["message"], status=status, code=found["code"], field=found.get("field"))
-
-
-def _made(kind: type[Made], found: Mapping[str, Any]) -> Made:
-    """A dataclass of an answer's fields; those that a newer server adds are passed over."""
-    return kind(**{one.name: found[one.name] for one in fields(kind)})  # type: ignore[arg-type]
-
-
-def _prediction(found: Mapping[str, Any]) -> Prediction:
-    return Prediction(
-        tuple(Label(one["name"], one["probability"]) for one in found["labels"]),
-        found.get("scores") or {},
-        found["tokens"],
-        found["windows"],
-    )
