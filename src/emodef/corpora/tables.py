@@ -45,7 +45,7 @@ def open_table(path: str | os.PathLike[str], *, quoting: bool | None = None) -> 
 
     .csv: the header's most frequent of comma, semicolon and tab parts the fields; fields may be quoted. .tsv: tabs, and
     quotes are part of the text. `quoting` true or false overrides that in both. .jsonl, .ndjson: an object a line; the
-    columns are the first object's keys. .parquet: needs polars.
+    columns are the keys of the first KEYS_OF objects. .parquet: needs polars.
 
     Raises DataError for a file that cannot be read, is not UTF-8 text, has no rows or no sound header.
     """
@@ -82,8 +82,12 @@ def _delimited(path: Path, quoting: bool) -> Table:
 
     def rows(columns: Sequence[str], bad: BadRow) -> Rows:
         for row, fields in parse():
-            if row == head or not fields:  # a blank line is no row
+            if row <= head:
                 continue
+            if not fields:  # a blank line: with one column an empty cell, as Excel writes it, else no row
+                if len(header) > 1:
+                    continue
+                fields = [""]
             if isinstance(fields, str):
                 bad(row, fields)
             elif len(fields) != len(header):
@@ -151,7 +155,8 @@ def _literal_rows(path: Path, separator: str) -> Iterator[tuple[int, list[str] |
 
 def _separator(path: Path) -> str:
     with _text_lines(path) as lines:
-        header = re.sub(r'"[^"]*"', "", next(lines, ""))
+        first = next((line for line in lines if line.rstrip("\r\n")), "")  # blank lines are no header
+    header = re.sub(r'"[^"]*"', "", first)
     return max(_SEPARATORS, key=header.count)  # the first of equals: the comma
 
 
@@ -228,8 +233,13 @@ def check_text_file(path: Path) -> None:
         raise DataError(
             f"cannot be read: {error.strerror}; check the path and its permissions", path
         ) from None
-    if head in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError("is UTF-16; save it as UTF-8, or: iconv -f UTF-16 -t UTF-8 old > new", path)
+    check_not_utf16(head, path)
+
+
+def check_not_utf16(head: bytes, name: str | os.PathLike[str]) -> None:
+    """Raise DataError where a text that begins with the bytes `head` is UTF-16, saying what to do."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError("is UTF-16; save it as UTF-8, or: iconv -f UTF-16 -t UTF-8 old > new", name)
 
 
 def _text_lines(path: Path) -> Any:

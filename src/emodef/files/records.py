@@ -125,15 +125,17 @@ def json_records(lines: Lines) -> Iterator[Record]:
 
 
 def delimited_records(lines: Lines, separator: str, quoting: bool, width: int | None) -> Iterator[Record]:
-    """Rows of `width` fields (None: of any number); blank lines are no rows.
+    """Rows of `width` fields (None: of any number). Blank lines are no rows, but where there is one column.
 
+    There a blank line is an empty cell, as Excel writes it, at the end of the file too, like a line of plain text; what follows
+    the last line end is no line.
     quoting: whether quotes hold a field together; a quote that is never closed then costs its own line alone.
     """
     while line := lines.take():
         text, problem = decoded(line)
         row = lines.row
         body, end = parted(text)
-        if not body:
+        if not body and width != 1:
             continue
         fields: list[str] | str
         if not quoting or ('"' not in body and "\r" not in body):

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -162,7 +163,12 @@ class TextSource(Source):
         self._start = lines.position
         if doubled := [c for c in table.columns if table.columns.count(c) > 1]:
             raise DataError(f"two columns are named {doubled[0]!r}; rename one", name, self._start.row)
-        self.table = replace(table, text_column=find_text_column(table, text_column))
+        if format != "jsonl":
+            self.table = replace(table, text_column=find_text_column(table, text_column))
+            return
+        text = _find_text_key(lines, table, text_column, can_read_ahead=self.resumable)
+        columns = table.columns if text in table.columns else (*table.columns, text)
+        self.table = replace(table, columns=columns, text_column=text)
 
     def _file(self) -> IO[bytes]:
         assert self.path is not None
@@ -267,40 +273,64 @@ def find_text_column(table: Table, wanted: str | None) -> str:
 
 
 def _head(lines: Lines, table: Table) -> Table:
-    """Columns and header; `lines` then stands before the first row."""
+    """Columns (of JSONL: the first object's keys) and header; `lines` then stands before the first row."""
+    from emodef.corpora.tables import check_not_utf16
+
     first = lines.take()
+    check_not_utf16(first, table.name)
     has_mark = first.startswith(_BOM.encode())
     if first:
         lines.put_back([first[3:] if has_mark else first])
     if table.format == "txt":
         return replace(table, columns=("text",))
     if table.format == "jsonl":
-        return replace(table, columns=_first_keys(lines, table.name))
+        objects, _ = _first_objects(lines, 1)
+        if not objects:
+            raise DataError('has no row; each line should be an object such as {"text": "..."}', table.name)
+        return replace(table, columns=objects[0])
     return _delimited_head(lines, table, _BOM if has_mark else "")
 
 
-def _first_keys(lines: Lines, name: str) -> tuple[str, ...]:
-    """The keys of the first line that is an object; the lines looked at are put back."""
+def _first_objects(lines: Lines, most: int) -> tuple[list[tuple[str, ...]], bool]:
+    """(the keys of each of the first objects, whether they are all there are); the lines looked at are put back."""
     looked: list[bytes] = []
-    keys: tuple[str, ...] = ()
-    while not keys and (line := lines.take()):
+    objects: list[tuple[str, ...]] = []
+    start = lines.offset
+    is_whole = True
+    for line in iter(lines.take, b""):
         looked.append(line)
         try:
             value = json.loads(decoded(line)[0])
         except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            keys = tuple(value)
+            value = None
+        if isinstance(value, dict) and value:
+            objects.append(tuple(value))
+        if objects and (len(objects) == most or lines.offset - start >= PART_BYTES):
+            is_whole = False
+            break
     lines.put_back(looked)
-    if not keys:
-        raise DataError('has no row; each line should be an object such as {"text": "..."}', name)
-    return keys
+    return objects, is_whole
+
+
+def _find_text_key(lines: Lines, table: Table, wanted: str | None, *, can_read_ahead: bool) -> str:
+    """As `find_text_column`, among the keys of the first objects; what was asked for may also come behind these.
+
+    can_read_ahead: of what is piped in only the first object is looked at, so as not to wait for more.
+    """
+    from emodef.corpora.tables import KEYS_OF
+
+    objects, is_whole = _first_objects(lines, KEYS_OF if can_read_ahead else 1)
+    if wanted and not is_whole:
+        return wanted
+    keys = tuple(dict.fromkeys(chain.from_iterable(objects)))
+    return find_text_column(replace(table, columns=keys), wanted)
 
 
 def _delimited_head(lines: Lines, table: Table, mark: str) -> Table:
     separator = "\t"
     if table.format == "csv":
-        line = lines.take()
+        while (line := lines.take()) in (b"\n", b"\r\n"):
+            pass  # blank lines before the header say nothing of what parts its names
         bare = re.sub(r'"[^"]*"', "", decoded(line)[0])
         separator = max(_SEPARATORS, key=bare.count)  # the first of equals: the comma
         lines.put_back([line] if line else [])
@@ -311,11 +341,27 @@ def _delimited_head(lines: Lines, table: Table, mark: str) -> Table:
         raise DataError(f"the header cannot be read: {_remedied(record.problem)}", table.name, record.row)
     return replace(
         table,
-        columns=tuple(name.strip() for name in record.values),
+        columns=_told_apart([name.strip() for name in record.values]),
         separator=separator,
         header=mark + record.raw,
         end=record.end or "\n",
     )
+
+
+def _told_apart(names: list[str]) -> tuple[str, ...]:
+    """The names, where several are empty, as behind the last column of Excel, with a name by its number for each of these.
+
+    Columns are keys, of JSONL and Parquet as well. One empty name alone is a key too, and stays.
+    """
+    if names.count("") < 2:
+        return tuple(names)
+    columns = []
+    for number, name in enumerate(names, start=1):
+        column = name or f"column_{number}"
+        while not name and column in names:
+            column += "_"
+        columns.append(column)
+    return tuple(columns)
 
 
 def _remedied(problem: str) -> str:
