@@ -254,6 +254,10 @@ def test_the_baseline_stands_beside_what_it_does_not_use() -> None:
         ["MiniLM", "MiniLM+match"],
         ["MiniLM", "MiniLM+MLM"],
     ]
+    # a block that is dropped for a wider one, and one that comes after it and would stand in both
+    wide = a_run("d", **MINILM, setup="match+mlm", match_vary=True, mlm_rate=0.3)
+    (*_, widest) = found_blocks(varied, wide, a_run("z", **MINILM))
+    assert sorted(group.runs[0].name for group in widest.groups) == ["b", "d", "z"]
     others = found_blocks(a_run("a", **MINILM, emoji="words"), varied)
     assert [len(block.groups) for block in others] == [0, 1, 1], "emoji matter to both"
     paper = found_blocks(a_run("a"), a_run("b", setup="match", match_vary=True))

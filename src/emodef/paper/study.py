@@ -242,23 +242,27 @@ def _share(found: dict[str, list[Group]], changed: Mapping[str, dict[str, Any]])
     So the emotion task alone stands beside a recipe's matching, whose settings it knows nothing of. A block whose groups all stand in
     larger ones is dropped, but for the paper's.
     """
+    dropped: list[str] = []  # at the end: others may share with them yet
     own = {key: tuple(groups) for key, groups in found.items() if key != BASELINE}
     for key, groups in own.items():
-        shared = 0
-        for group in groups:
-            ignored = _without_effect(group.runs[0].settings["setup"])
-            others = [
-                other
-                for other in own
-                if other != key
-                and changed[key]
-                == {name: value for name, value in changed[other].items() if name not in ignored}
-            ]
-            shared += bool(others)
+        shared = [_wider(group, key, changed, own) for group in groups]
+        for group, others in zip(groups, shared, strict=True):
             for other in others:
                 found[other].append(group)
-        if shared == len(groups) and changed[key]:
-            del found[key]
+        if all(shared) and changed[key]:
+            dropped.append(key)
+    for key in dropped:
+        del found[key]
+
+
+def _wider(group: Group, key: str, changed: Mapping[str, dict[str, Any]], keys: Iterable[str]) -> list[str]:
+    """The blocks that differ from a group's own only in what has no effect on it."""
+    ignored = _without_effect(group.runs[0].settings["setup"])
+
+    def seen(other: str) -> dict[str, Any]:
+        return {name: value for name, value in changed[other].items() if name not in ignored}
+
+    return [other for other in keys if other != key and seen(other) == changed[key]]
 
 
 def _is_baseline(group: Group, different: Mapping[str, Any]) -> bool:

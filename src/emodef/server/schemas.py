@@ -12,9 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 Probability = Annotated[float, Field(ge=0, le=1)]
 Threshold = Literal["tuned", "fixed"] | Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Text = Annotated[str, Field(description="A text; characters as JSON has them")]
-Texts = Annotated[
-    list[Text], Field(fail_fast=True)
-]  # a fault each of half a million texts would take seconds to tell
+# the first fault alone: one each of half a million texts would take seconds to tell
+Texts = Annotated[list[Text], Field(fail_fast=True)]
 Strings = Annotated[list[str], Field(fail_fast=True)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 

@@ -234,9 +234,8 @@ def check(kept: Kept, predictor: Predictor) -> None:
     options = Options(**kept.order.options)
     source = open_source(str(kept.input), kept.order.column, kept.order.kind)
     times, columns = kept.order.time_column, source.table.columns
-    if (
-        times is not None and kept.order.kind != "jsonl" and times not in columns
-    ):  # objects may have it further on
+    further_on = kept.order.kind == "jsonl"  # objects may have keys that the first lacks
+    if times is not None and times not in columns and not further_on:
         held = ", ".join(map(repr, columns))[:500]
         raise DataError(f"has no column {times!r} for times (--time-column), it has: {held}", kept.input)
     Plan(source.table, kept.order.output, options, names_of(predictor, options))
