@@ -20,6 +20,7 @@ for _variable, _value in {
 import random
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from tiny_backbones import ARCHITECTURES, build_backbone
 
 if TYPE_CHECKING:
     from emodef.corpora import Corpus
+    from emodef.predictor import Predictor
     from page_server import PageServer
 
 # A shell's background jobs ignore Ctrl-C, and so would the processes that tests start to interrupt.
@@ -226,6 +228,22 @@ def tiny_corpus() -> dict[str, Corpus]:
             name="tiny", split=split, texts=texts, labels=labels, label_set=label_set, ids=ids
         )
     return splits
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_light: Path) -> Predictor:
+    """The tiny light model, in one thread."""
+    from emodef.predictor import Predictor
+
+    return Predictor.load(tiny_light, threads=1)
+
+
+@pytest.fixture
+def predict(predictor: Predictor, tmp_path: Path) -> Callable[..., Any]:
+    """`predict(input name, content, output name, ...)` -> (path of the output, summary)."""
+    from tiny_files import predict_in
+
+    return partial(predict_in, tmp_path, predictor)
 
 
 @pytest.fixture(scope="session")

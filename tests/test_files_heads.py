@@ -17,18 +17,7 @@ from emodef.files.predictions import Options
 from emodef.files.sources import TextSource, open_source
 from emodef.predictor import Predictor
 from test_files import MOODS, all_rows
-from tiny_files import OUTPUTS, Stop, finished_parts, predict_in, predicted, rows_of, stopping
-
-
-@pytest.fixture(scope="module")
-def predictor(tiny_light: Path) -> Predictor:
-    return Predictor.load(tiny_light, threads=1)
-
-
-@pytest.fixture
-def predict(predictor: Predictor, tmp_path: Path) -> Any:
-    """predict(input name, content, output name, ...) -> (path of the output, summary)."""
-    return partial(predict_in, tmp_path, predictor)
+from tiny_files import OUTPUTS, Stop, finished_parts, predicted, rows_of, stopping
 
 
 def piped(content: bytes, format: str, column: str | None = None) -> TextSource:

@@ -37,11 +37,6 @@ ROWS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def predictor(tiny_light: Path) -> Predictor:
-    return Predictor.load(tiny_light, threads=1)
-
-
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
     path = tmp_path / "mine.toml"

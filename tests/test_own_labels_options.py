@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
-import pytest
 
 from emodef.predictor import Predictor
 from emodef.predictor.unseen import centred
 
 OWN = {"glee": "so happy and glad", "rage": "furious hate, angry hate"}
 TEXTS = ["I am so happy", "so furious, angry!", "the meeting"]
-
-
-@pytest.fixture(scope="module")
-def predictor(tiny_light: Path) -> Predictor:
-    return Predictor.load(tiny_light, threads=1)
 
 
 def test_known_labels_from_an_iterator_are_not_lost(predictor: Predictor) -> None:

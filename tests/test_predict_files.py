@@ -6,7 +6,6 @@ import csv
 import datetime
 import io
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,7 @@ from emodef.files.predictions import Options
 from emodef.files.records import MAX_QUOTED
 from emodef.files.sources import open_source
 from emodef.predictor import Predictor
-from tiny_files import OUTPUTS, TEXTS, predict_in, predicted, rows_of
-
-
-@pytest.fixture(scope="module")
-def predictor(tiny_light: Path) -> Predictor:
-    return Predictor.load(tiny_light, threads=1)
-
-
-@pytest.fixture
-def predict(predictor: Predictor, tmp_path: Path) -> Any:
-    """predict(input name, content, output name, ...) -> (path of the output, summary)."""
-    return partial(predict_in, tmp_path, predictor)
-
+from tiny_files import OUTPUTS, TEXTS, predicted, rows_of
 
 # other columns, to the letter
 

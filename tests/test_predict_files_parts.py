@@ -23,11 +23,6 @@ from tiny_files import Stop, stopping, write_rows
 pytestmark = pytest.mark.long
 
 
-@pytest.fixture(scope="module")
-def predictor(tiny_light: Path) -> Predictor:
-    return Predictor.load(tiny_light, threads=1)
-
-
 @pytest.fixture
 def local(predictor: Predictor) -> Callable[[Plan], Engine]:
     return lambda plan: job.local(predictor, plan, Watch())

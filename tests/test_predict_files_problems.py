@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from emodef.errors import DataError
 from emodef.files.sources import GivenTexts, open_source
 from emodef.predictor import Predictor
-from tiny_files import OUTPUTS, predict_in, predicted, rows_of
+from tiny_files import OUTPUTS, predicted, rows_of
 
 BAD = {
     "in.csv": (
@@ -26,17 +25,6 @@ BAD = {
     ),
     "in.txt": (b"so happy\n\n \xc3\xa9 \xff\n\x01\nglad\n", {2: True, 3: True, 4: True}),
 }
-
-
-@pytest.fixture(scope="module")
-def predictor(tiny_light: Path) -> Predictor:
-    return Predictor.load(tiny_light, threads=1)
-
-
-@pytest.fixture
-def predict(predictor: Predictor, tmp_path: Path) -> Any:
-    """predict(input name, content, output name, ...) -> (path of the output, summary)."""
-    return partial(predict_in, tmp_path, predictor)
 
 
 @pytest.mark.parametrize("name", list(BAD))

@@ -31,11 +31,6 @@ pytestmark = pytest.mark.long
 ROWS, PART = 12_000, 100
 
 
-@pytest.fixture(scope="module")
-def predictor(tiny_light: Path) -> Predictor:
-    return Predictor.load(tiny_light, threads=1)
-
-
 def start(model: Path, given: Path, out: Path, *options: object) -> subprocess.Popen[str]:
     command = [
         sys.executable, "-m", "emodef", "predict", "--model", model, "--file", given, "--out", out, "--part-size", PART,

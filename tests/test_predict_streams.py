@@ -20,11 +20,6 @@ from emodef.predictor import Predictor
 from tiny_files import TEXTS
 
 
-@pytest.fixture(scope="module")
-def predictor(tiny_light: Path) -> Predictor:
-    return Predictor.load(tiny_light, threads=1)
-
-
 def piped(
     predictor: Predictor, content: bytes, format: str, output: str, **options: Any
 ) -> tuple[bytes, Summary]:

@@ -23,11 +23,6 @@ TEXTS = [
 OWN = {"delight": "Being happy", "name": {"definitions": ["angry", "furious"], "threshold": 0.2}}
 
 
-@pytest.fixture(scope="module")
-def predictor(tiny_light: Path) -> Predictor:
-    return Predictor.load(tiny_light, threads=1)
-
-
 def labels_of(found: dict[str, Any]) -> dict[str, float]:
     return {one["name"]: one["probability"] for one in found["labels"]}
 
