@@ -225,6 +225,38 @@ def test_a_new_start_can_be_asked_for(place: Path, tmp_path: Path) -> None:
     assert listed(place, tmp_path / "other", *only)["none"]["state"] == "finished"
 
 
+def test_a_file_of_ones_own_with_its_columns_and_shares(place: Path, tmp_path: Path) -> None:
+    lines = (place / "data" / "train.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    mine = tmp_path / "mine.csv"
+    mine.write_text(
+        "".join(["key,body,mood\n", *lines[1:], "none,A row without a label,\n"]), encoding="utf-8"
+    )
+    given = [
+        "--only",
+        "setup=none",
+        "--set",
+        f"corpus={mine}",
+        "--text-column",
+        "body",
+        "--label-column",
+        "mood",
+    ]
+    refused = emodef_command(*arguments(place, tmp_path / "results", *given), code=3)
+    assert f"mine.csv:{len(lines) + 1}" in refused.stderr
+    given += ["--on-error", "skip"]
+    refused = emodef_command(*arguments(place, tmp_path / "results", *given), code=2)
+    assert "--dev-share 0.1" in refused.stderr
+    plan = listed(place, tmp_path / "results", *given, "--dev-share", 0.25)["none"]
+    texts = len(lines) - 1
+    batches = -(-texts // plan["settings"]["batch_size"])
+    assert 0 < plan["steps"] < 2 * batches  # of two epochs, a share being set aside
+    done = emodef_command(*arguments(place, tmp_path / "results", *given, "--dev-share", 0.25))
+    assert "1 runs: 1 finished now" in done.output
+    assert "1 row" in done.output or "mine.csv" in done.output
+    data = json.loads(next((tmp_path / "results").glob("*/data.json")).read_text(encoding="utf-8"))
+    assert (data["dev_share"], data["columns"]) == (0.25, {"text_column": "body", "label_column": "mood"})
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

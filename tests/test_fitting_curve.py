@@ -22,6 +22,7 @@ from emodef.fitting.curve import CurveSettings, Material, plan_curve, run_curve
 from emodef.labels import LabelSet
 from emodef.predictor import Predictor
 from emodef.predictor.head import unit
+from emodef.runs import DataChoice
 from emodef.transfers import TransferFolder
 from tiny_light import build_tiny_light
 
@@ -61,7 +62,7 @@ def test_every_arm_is_run_on_the_same_texts(made: TransferFolder) -> None:
 def test_without_a_text_definitions_are_zero_shot(
     made: TransferFolder, moods: tuple[str, str], predictor: Predictor
 ) -> None:
-    material = Material.read(moods[0], asked(moods), predictor)
+    material = Material.of(DataChoice().whole(*moods), asked(moods), predictor)
     alone = predictor.with_labels(Definitions.of(material.corpus.label_set))
     expected = alone.predict_proba(material.corpus.texts).argmax(1)
     splits = made.splits("moods")
@@ -75,7 +76,7 @@ def test_the_probe_is_scikit_learns(
 ) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    material = Material.read(moods[0], asked(moods), predictor)
+    material = Material.of(DataChoice().whole(*moods), asked(moods), predictor)
     x, splits = unit(predictor.embed(material.corpus.texts)), made.splits("moods")
     train, test = splits.train(1, 20), splits.test(1, 20, 30)
     expected = LogisticRegression(max_iter=1000).fit(x[train], splits.labels[train]).predict(x[test])
@@ -171,17 +172,30 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, predictor: Predictor, mood
     labels = tmp_path / "several.toml"
     labels.write_text('glad = "joy"\ncross = "anger"\n')
     with pytest.raises(SettingsError, match="several labels a text"):
-        Material.read(str(several), CurveSettings(label_set=str(labels)), predictor)
+        run_curve(plan_curve(asked((str(several), str(labels))), tmp_path, predictor), predictor)
 
 
 def test_the_command_runs_and_writes_a_page(
     moods: tuple[str, str], predictor: Predictor, tmp_path: Path
 ) -> None:
     table, labels = moods
-    given = ("few-shot", "run", "--results", tmp_path / "r", "--corpus", table, "--labels", labels, "--quiet")
-    chosen = (*given, "--size", 0, "--size", 40, "--splits", 1, "--model", predictor.graph.path.parent)
+    model = predictor.graph.path.parent
+    given = ("few-shot", "run", "--results", tmp_path / "r", "--labels", labels, "--model", model)
+    sizes = ("--size", 0, "--size", 40, "--splits", 1)
+    chosen = (*given, *sizes, "--corpus", table, "--quiet")
     assert "4 runs to make" in emodef_command(*chosen, "--dry-run").output
     assert "all 4 runs are made" in emodef_command(*chosen).output
+    renamed = tmp_path / "moods.csv"  # the same texts and labels, in other columns: the same runs
+    rows = Path(table).read_text(encoding="utf-8").replace("text,label", "body,mood", 1)
+    renamed.write_text(rows + "no label,\n", encoding="utf-8")
+    columns = ("--text-column", "body", "--label-column", "mood")
+    told = emodef_command(
+        *given, *sizes, "--corpus", renamed, *columns, "--on-error", "skip", "--dry-run"
+    ).output
+    assert "0 runs to make, 4 made" in told
+    assert f"moods.csv:{len(rows.splitlines()) + 1}: skipped" in told
+    refused = emodef_command(*given, *columns, code=2)
+    assert "--text-column, --label-column: for a file of your own" in " ".join(refused.output.split())
     shown = emodef_command("few-shot", "table", "--results", tmp_path / "r", "--resamples", 0)
     assert "linear probe" in shown.output
     page = tmp_path / "page" / "curve.md"

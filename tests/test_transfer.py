@@ -382,8 +382,18 @@ def test_the_command_plans_and_makes_a_study(
     again = json.loads(emodef_command(*given, "--dry-run", "--json", "--set", "splits=3").stdout)
     assert len(again["runs"]) == 4
     assert again["seconds"] > 0
+    renamed = tmp_path / "renamed.csv"
+    renamed.write_text(Path(moods[0]).read_text().replace("text,label", "body,mood", 1) + "no label,\n")
+    own = (*given, "--dry-run", "--set", f"corpora=[{json.dumps(str(renamed))}]", "--text-column", "body")
+    columns = ("--label-column", "mood", "--on-error", "skip")
+    shown = emodef_command(*own, *columns)
+    assert "2 runs to make" in shown.stdout
+    assert "renamed.csv:92" in shown.stderr
+    assert "set no share of them aside" in emodef_command(*own, *columns, "--dev-share", 0.1, code=2).output
     for wrong, words in (
         (("--start", "none"), "NAME=RUN"),
+        (("--set", 'corpora=["isear"]', "--text-column", "body"), "for a file of your own"),
+        (("--set", "corpora=isear"), 'corpora = ["isear"]'),
         (("--start", "none=a"), "given twice"),
         (("--only", "seed=1"), "neither --engine ray nor --only"),
         (("--set", "sizes=[5]"), "below smallest"),

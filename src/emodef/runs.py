@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from emodef.atomic import write_text
 from emodef.corpora import CORPORA, Corpus, load_corpus
 from emodef.corpora.held_out import without_labels
-from emodef.corpora.splits import hold_out
+from emodef.corpora.splits import hold_out, join_splits
 from emodef.errors import DataError, SettingsError
 from emodef.evaluation import Report, evaluate_probabilities, tune
 from emodef.labels import LabelSet
@@ -55,6 +55,16 @@ class DataChoice:
             options["label_set"] = label_set
         splits = load_corpus(corpus, data_dir=self.data_dir, on_error=self.on_error, **options)
         return hold_out(splits, dev=self.dev_share, test=self.test_share)
+
+    def whole(self, corpus: str, label_set: LabelSet | str | None = None) -> Corpus:
+        """All splits of a corpus as one, "all". `columns` and `label_set` are of users' files, and no matter to published ones.
+
+        Raises SettingsError where shares are to be set aside, which has no meaning here; else as `load_corpus`.
+        """
+        if self.dev_share or self.test_share:
+            raise SettingsError("all texts of a corpus are taken together here; set no share of them aside")
+        own = {} if corpus in CORPORA else {**self.columns, "label_set": label_set}
+        return join_splits(load_corpus(corpus, data_dir=self.data_dir, on_error=self.on_error, **own))
 
     def save(self, folder: Path) -> None:
         """Write RUN/data.json."""

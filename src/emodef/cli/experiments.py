@@ -95,8 +95,17 @@ def run(
             "or a further start. May be repeated.",
         ),
     ] = None,
+    dev_share: options.Share = None,
+    test_share: options.Share = None,
     data_dir: options.DataDir = None,
     on_error: options.OnErrorOption = options.OnError.FAIL,
+    allow_unlabelled: options.AllowUnlabelled = False,
+    text_column: options.TextColumn = None,
+    label_column: options.LabelColumn = None,
+    label_columns: options.LabelColumns = None,
+    id_column: options.IdColumn = None,
+    split_column: options.SplitColumn = None,
+    delimiter: options.Delimiter = None,
     cpu: options.Cpu = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -115,7 +124,20 @@ def run(
       emodef experiment run gpu_campaign --jobs 12 --stop-after 28 --no-weights     # one GPU, shared by 12 processes
       emodef experiment run table3 --engine ray --address auto --jobs 8
       emodef experiment run figure3_minilm --jobs 2 --start none=runs/none     # transfer to other corpora
+      emodef experiment run minilm_campaign --set corpus=mine.csv --set label_set=mine.toml --dev-share 0.1
     """
+    from emodef.runs import DataChoice
+
+    columns = options.columns(
+        text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
+    )
+    choice = DataChoice(
+        None if data_dir is None else str(data_dir),
+        on_error.value,
+        dev_share or 0.0,
+        test_share or 0.0,
+        columns,
+    )
     study = transferring.find_study(recipe, assign or [], start or [])
     if study is not None:
         if engine is not Where.LOCAL or only:
@@ -123,18 +145,16 @@ def run(
                 f"{recipe} is a study of transfer, which takes neither --engine ray nor --only"
             )
         transferring.make_study(
-            study, results, start or [], jobs=jobs, cpu=cpu, data_dir=data_dir, stop_after=stop_after, dry_run=dry_run,
-            json=json, quiet=quiet,
+            study, results, start or [], choice, jobs=jobs, cpu=cpu, stop_after=stop_after, dry_run=dry_run, json=json,
+            quiet=quiet,
         )  # fmt: skip
         return
     from emodef.experiments.supervisor import FAILED, FINISHED
-    from emodef.runs import DataChoice
 
     if engine is Where.LOCAL and address is not None:
         raise SettingsError("--address is of a Ray cluster; say --engine ray with it, or leave it out")
     ray = None if engine is Where.LOCAL else address or "local"
     wanted = experimenting.chosen_runs(recipe, assign or [], only or [])
-    choice = DataChoice(data_dir=None if data_dir is None else str(data_dir), on_error=on_error.value)
     corpora, specs = experimenting.read_specs(wanted, choice, quiet)
     plan, threads = experimenting.planned_runs(specs, corpora, results, jobs, cpu)
     if dry_run:

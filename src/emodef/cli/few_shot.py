@@ -39,6 +39,10 @@ def run(
     model: options.LightModel = None,
     threads: options.Threads = None,
     data_dir: options.DataDir = None,
+    on_error: options.OnErrorOption = options.OnError.FAIL,
+    text_column: options.TextColumn = None,
+    label_column: options.LabelColumn = None,
+    label_columns: options.LabelColumns = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -51,18 +55,24 @@ def run(
     [bold]Examples[/bold]
       emodef few-shot run
       emodef few-shot run --corpus isear --size 100 --splits 3
+      emodef few-shot run --corpus mine.csv --labels mine.toml --size 0 --size 50 --size 100
       emodef few-shot table --out docs/results/few_shot.md
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from emodef.fitting.curve import CurveSettings, plan_curve, run_curve
     from emodef.predictor import Predictor
+    from emodef.runs import DataChoice
 
     given = {"corpora": corpora, "arms": arms, "sizes": sizes}
     chosen = {key: tuple(value) for key, value in given.items() if value}
     settings = CurveSettings(**chosen, splits=splits, label_set=labels)  # type: ignore[arg-type]
+    own = options.columns(text_column, label_column, label_columns, None, None, None)
+    options.refuse_columns(own, settings.corpora, "--corpus")
+    choice = DataChoice(None if data_dir is None else str(data_dir), on_error.value, columns=own)
     predictor = Predictor.load(model, threads=threads)
-    curve = plan_curve(settings, results, predictor)
+    curve = plan_curve(settings, results, predictor, choice)
+    options.report_problems(curve.own.values(), quiet)
     if dry_run:
         typer.echo(f"{len(curve.missing)} runs to make, {curve.done} made; in {curve.folder.path}")
         return
@@ -73,7 +83,7 @@ def run(
         def tell(what: str, done: int, total: int) -> None:
             bar.update(task, description=what, completed=done)
 
-        run_curve(curve, predictor, data_dir=None if data_dir is None else str(data_dir), progress=tell)
+        run_curve(curve, predictor, progress=tell)
     typer.echo(f"all {curve.done + len(curve.missing)} runs are made; in {curve.folder.path}")
 
 

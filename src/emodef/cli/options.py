@@ -15,7 +15,7 @@ import typer
 from emodef.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from rich.console import Console
 
@@ -185,6 +185,17 @@ def columns(
         "allow_unlabelled": allow_unlabelled or None,
     }
     return {key: value for key, value in given.items() if value is not None}
+
+
+def refuse_columns(columns: Mapping[str, Any], corpora: Iterable[str], option: str) -> None:
+    """Raise SettingsError where options of a user's file were given, and all corpora are published ones. option: what names a file."""
+    from emodef.corpora import CORPORA
+
+    if columns and all(name in CORPORA for name in corpora):
+        given = ["--labels" if key == "label_set" else "--" + key.replace("_", "-") for key in columns]
+        raise SettingsError(
+            f"{', '.join(given)}: for a file of your own; name that file with {option}, or leave this out"
+        )
 
 
 def with_labels(predictor: Predictor, labels: str | None, known: bool, known_labels: str | None) -> Predictor:

@@ -13,6 +13,7 @@ from emodef.cli import options
 from emodef.errors import SettingsError
 
 if TYPE_CHECKING:
+    from emodef.runs import DataChoice
     from emodef.train.transfer_plan import Study
     from emodef.train.transfer_settings import TransferSettings
 
@@ -31,20 +32,22 @@ def make_study(
     settings: TransferSettings,
     results: Path,
     starts: list[str],
+    data: DataChoice,
     *,
     jobs: int = 1,
     cpu: bool = False,
-    data_dir: Path | None = None,
     stop_after: float | None = None,
     dry_run: bool = False,
     json: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Make the study's missing runs, or say what they are. starts: NAME=RUN each. Errors: as `run_transfer`."""
+    """Make the study's missing runs, or say what they are. starts: NAME=RUN each. data: how corpora are read. Errors: as `run_transfer`."""
     from emodef.train.transfer import OutOfTime, plan_transfer, run_study
 
+    options.refuse_columns(data.columns, settings.corpora, "--set corpora=NAME")
     deadline = None if stop_after is None else time.monotonic() + 60 * stop_after
-    study = plan_transfer(settings, results, parse_starts(starts), cpu=cpu, data_dir=data_dir)
+    study = plan_transfer(settings, results, parse_starts(starts), cpu=cpu, data=data)
+    options.report_problems((texts.corpus for texts in study.corpora.values()), quiet)
     if dry_run:
         _print_plan(study, jobs, json)
         return

@@ -172,10 +172,7 @@ def _corpora(
     from emodef.measuring import choose_split
     from emodef.zeroshot.measuring import Data, background_texts
 
-    if own and all(name in CORPORA for name in names):
-        raise SettingsError(
-            "--labels and options of columns are for a file of your own; name that file with --corpus, or leave them out"
-        )
+    options.refuse_columns(own, names, "--corpus")
     found = []
     for name in names:
         given = {} if name in CORPORA else own

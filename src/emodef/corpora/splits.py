@@ -70,6 +70,7 @@ def join_splits(splits: Mapping[str, Corpus]) -> Corpus:
         labels=np.concatenate([part.labels for part in splits.values()]),
         label_set=first.label_set,
         ids=ids,
+        problems=[problem for part in splits.values() for problem in part.problems],
     )
 
 

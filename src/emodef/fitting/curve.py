@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 
 import emodef
 from emodef.atomic import write_text
-from emodef.corpora import CORPORA, Corpus, load_corpus
-from emodef.corpora.splits import join_splits
+from emodef.corpora import CORPORA, Corpus
 from emodef.definitions import Definitions
 from emodef.errors import SettingsError, require
 from emodef.fitting.fitted import starting_head
@@ -34,7 +33,7 @@ from emodef.metrics import averages, count, decide
 from emodef.predictor.core import Predictor
 from emodef.predictor.head import hash_of, unit
 from emodef.predictor.unseen import DEFAULT
-from emodef.runs import fingerprint
+from emodef.runs import DataChoice, fingerprint
 from emodef.transfers import Row, Rows, Size, Splits, TransferFolder, draw_splits
 
 ARMS = ("definitions", "zero", "probe")
@@ -84,19 +83,6 @@ class CurveSettings:
             **({"own": dict(own)} if own else {}),
         }
 
-    def read(self, given: str, data_dir: str | None = None) -> Corpus:
-        """One of the corpora, all its splits together. Raises what reading raises."""
-        options: dict[str, Any] = {} if given in CORPORA else {"label_set": self.label_set}
-        return join_splits(load_corpus(given, data_dir=data_dir, **options))
-
-    def own(self) -> dict[str, str]:
-        """What the corpora that are users' files are known by: their texts, labels and definitions. Raises what reading raises."""
-        return {
-            corpus_name(given): fingerprint({"all": self.read(given)}, ("all",))
-            for given in self.corpora
-            if given not in CORPORA
-        }
-
 
 @dataclass
 class Material:
@@ -108,14 +94,11 @@ class Material:
     start: Linear
 
     @classmethod
-    def read(
-        cls, name: str, settings: CurveSettings, predictor: Predictor, data_dir: str | None = None
-    ) -> Material:
-        """Read a corpus with one label a text, all its splits together. Raises what reading raises, and SettingsError."""
-        corpus = settings.read(name, data_dir)
+    def of(cls, corpus: Corpus, settings: CurveSettings, predictor: Predictor) -> Material:
+        """A corpus, all its splits together, made ready. Raises SettingsError unless every text has one label."""
         if not corpus.label_set.exclusive or (corpus.labels.sum(1) != 1).any():
             raise SettingsError(
-                f"{name} may have several labels a text, or none; the curve is of corpora with one"
+                f"{corpus.name} may have several labels a text, or none; the curve is of corpora with one"
             )
         drawn = draw_splits(
             corpus.name,
@@ -166,22 +149,40 @@ class Material:
 
 @dataclass
 class Curve:
-    """A curve made ready: where its rows go, and the runs that are missing, (corpus, arm, size, split) each."""
+    """A curve made ready: where its rows go, and the runs that are missing, (corpus, arm, size, split) each.
+
+    own: users' corpora by name, read already. known_by: digests of their texts, labels and definitions.
+    """
 
     settings: CurveSettings
     folder: TransferFolder
     model: str
-    own: dict[str, str]
+    choice: DataChoice
+    own: dict[str, Corpus]
+    known_by: dict[str, str]
     missing: list[tuple[str, str, Size, int]] = field(default_factory=list)
     done: int = 0
 
 
-def plan_curve(settings: CurveSettings, results: str | os.PathLike[str], predictor: Predictor) -> Curve:
-    """What `run_curve` would run; nothing is written. Raises what reading users' corpora raises."""
-    model, own = hash_of(predictor.root.graph.path), settings.own()
-    shared = json.dumps(settings.shared(model, own), sort_keys=True)
+def plan_curve(
+    settings: CurveSettings,
+    results: str | os.PathLike[str],
+    predictor: Predictor,
+    choice: DataChoice | None = None,
+) -> Curve:
+    """What `run_curve` would run; nothing is written. choice: how corpora are read. Raises what reading users' corpora raises."""
+    choice = choice or DataChoice()
+    own = {
+        corpus_name(given): choice.whole(given, settings.label_set)
+        for given in settings.corpora
+        if given not in CORPORA
+    }
+    known_by = {name: fingerprint({"all": corpus}, ("all",)) for name, corpus in own.items()}
+    model = hash_of(predictor.root.graph.path)
+    shared = json.dumps(settings.shared(model, known_by), sort_keys=True)
     digest = hashlib.sha256(shared.encode()).hexdigest()[:8]
-    curve = Curve(settings, TransferFolder(Path(results) / f"heads-{digest}"), model, own)
+    folder = TransferFolder(Path(results) / f"heads-{digest}")
+    curve = Curve(settings, folder, model, choice, own, known_by)
     made = {(row.corpus, row.start, row.size, row.split) for row in curve.folder.rows()}
     for run in _runs(settings):
         if run in made:
@@ -191,9 +192,7 @@ def plan_curve(settings: CurveSettings, results: str | os.PathLike[str], predict
     return curve
 
 
-def run_curve(
-    curve: Curve, predictor: Predictor, *, data_dir: str | None = None, progress: Told | None = None
-) -> TransferFolder:
+def run_curve(curve: Curve, predictor: Predictor, *, progress: Told | None = None) -> TransferFolder:
     """Make a curve's missing runs. Raises what reading a corpus raises, before the first run on it."""
     folder, settings = curve.folder, curve.settings
     tell = progress or (lambda what, done, total: None)
@@ -206,7 +205,8 @@ def run_curve(
         if not any(run[0] == name for run in curve.missing):
             continue
         tell(f"{name}: embeddings", done, total)
-        material = Material.read(given, settings, predictor, data_dir)
+        read = curve.own[name] if name in curve.own else curve.choice.whole(given)
+        material = Material.of(read, settings, predictor)
         folder.save_splits(material.splits)
         for corpus, arm, size, split in curve.missing:
             if corpus == name:
@@ -271,7 +271,7 @@ def _write_about(curve: Curve) -> None:
         splits = max(splits, before.get("splits", 0))
     asked["sizes"] = sorted(asked["sizes"])
     content = {
-        **settings.shared(curve.model, curve.own),
+        **settings.shared(curve.model, curve.known_by),
         **asked,
         "splits": splits,
         "emodef": emodef.__version__,

@@ -371,5 +371,8 @@ def _explained(error: ValidationError, source: str, of: Any) -> SettingsError:
     for problem in error.errors():
         key = ".".join(map(str, problem["loc"])) or "recipe"
         known = ", ".join(of.model_fields) if problem["type"] == "extra_forbidden" else ""
-        lines.append(f"{key}: {problem['msg']}" + (f"; known keys: {known}" if known else ""))
+        told = problem["msg"]
+        if problem["type"] == "tuple_type":  # pydantic's name for what TOML writes as a list
+            told = f"give a list, {key} = [{json.dumps(problem['input'], default=str)}]"
+        lines.append(f"{key}: {told}" + (f"; known keys: {known}" if known else ""))
     return SettingsError(f"{source}: " + "; ".join(lines))

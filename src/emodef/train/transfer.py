@@ -24,7 +24,7 @@ from rich.progress import (
 
 from emodef.atomic import write_text
 from emodef.errors import TrainingError
-from emodef.runs import read_json
+from emodef.runs import DataChoice, read_json
 from emodef.train.processes import Interrupted, caught_signals, locked
 from emodef.train.resume import writing
 from emodef.train.transfer_plan import Study, plan_transfer
@@ -49,19 +49,20 @@ def run_transfer(
     *,
     jobs: int = 1,
     cpu: bool = False,
-    data_dir: str | os.PathLike[str] | None = None,
+    data: DataChoice | None = None,
     stop_after: float | None = None,
     console: Console | None = None,
 ) -> TransferFolder:
     """Make the runs of a study that `results` does not hold yet, and return the study's folder.
 
     starts: name -> a run's or model's folder, for starts that are not to be looked for in `results`, and further ones. jobs: processes,
-    each with a start and a corpus at a time, or a share of their runs. stop_after: minutes after which no new run begins.
+    each with a start and a corpus at a time, or a share of their runs. data: how corpora are read. stop_after: minutes, after which no run
+    begins.
     Raises SettingsError and DataError for what does not fit, before anything is run; Interrupted after Ctrl-C or SIGTERM, OutOfTime
     after `stop_after`; TrainingError at the end where runs failed, the others having been made.
     """
     deadline = None if stop_after is None else time.monotonic() + 60 * stop_after
-    study = plan_transfer(settings, results, starts, cpu=cpu, data_dir=data_dir)
+    study = plan_transfer(settings, results, starts, cpu=cpu, data=data)
     run_study(study, jobs=jobs, deadline=deadline, console=console)
     return study.folder
 

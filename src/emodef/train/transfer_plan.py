@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from emodef.errors import SettingsError
+from emodef.runs import DataChoice
 from emodef.train.performance import resolve_precision
 from emodef.train.transfer_runs import TransferCorpus
 from emodef.train.transfer_settings import TransferSettings
@@ -85,7 +86,7 @@ def plan_transfer(
     starts: Mapping[str, str | os.PathLike[str]] | None = None,
     *,
     cpu: bool = False,
-    data_dir: str | os.PathLike[str] | None = None,
+    data: DataChoice | None = None,
 ) -> Study:
     """What `run_transfer` would run; nothing is written. Errors: as `run_transfer`, before its first run."""
     device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
@@ -94,10 +95,9 @@ def plan_transfer(
     digest = settings.digest(precision)
     place = Path(settings.backbone).name + f"-{settings.pooling}-{digest[:8]}"
     folder = TransferFolder(Path(results) / "transfer" / place)
-    given = None if data_dir is None else os.fspath(data_dir)
     corpora = {}
     for name in settings.corpora:
-        texts = TransferCorpus.load(name, settings.label_set, given)
+        texts = TransferCorpus.load(name, settings.label_set, data)
         if texts.corpus.name in corpora:
             raise SettingsError(f"corpora: two are called {texts.corpus.name!r}; rename one's file")
         corpora[texts.corpus.name] = texts

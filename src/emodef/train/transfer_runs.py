@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from emodef.corpora import CORPORA, Corpus, load_corpus
-from emodef.corpora.splits import join_splits
+from emodef.corpora import Corpus
 from emodef.encoding import Tokens, budget_batches
 from emodef.errors import DataError, SettingsError, TrainingError
 from emodef.metrics import decide
+from emodef.runs import DataChoice
 from emodef.train.architectures import architecture
 from emodef.train.loop import _step_seed, learning_rate_factor
 from emodef.train.model import DefinitionModel, Inputs, _initialise
@@ -47,17 +47,16 @@ class TransferCorpus:
     _tokens: dict[tuple[bool, str], Tokens] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, name: str, label_set: str | None = None, data_dir: str | None = None) -> TransferCorpus:
+    def load(
+        cls, name: str, label_set: str | None = None, choice: DataChoice | None = None
+    ) -> TransferCorpus:
         """Read a corpus and put its splits together. Raises SettingsError where texts may have several labels; else as `load_corpus`."""
-        options: dict[str, Any] = {} if name in CORPORA else {"label_set": label_set}
-        splits = load_corpus(name, data_dir=data_dir, **options)
-        first = next(iter(splits.values()))
-        if not first.label_set.exclusive:
+        corpus = (choice or DataChoice()).whole(name, label_set)
+        if not corpus.label_set.exclusive:
             raise SettingsError(
-                f"corpora: {name} may have several labels a text ({first.label_set.name!r} is not exclusive); transfer is measured on "
+                f"corpora: {name} may have several labels a text ({corpus.label_set.name!r} is not exclusive); transfer is measured on "
                 "corpora with one label a text"
             )
-        corpus = join_splits(splits)
         if bare := int((corpus.labels.sum(1) != 1).sum()):
             raise DataError(f"{bare} of its {len(corpus)} texts have no label; remove them", name)
         return cls(corpus, corpus.labels.argmax(1))
