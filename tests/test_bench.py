@@ -207,7 +207,7 @@ def test_groups_of_operations() -> None:
 def test_measurements_run(tiny_bert_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bench import memory, training_profile, training_speed
 
-    monkeypatch.setattr(memory, "SETUPS", ("none", "match"))  # each is a process
+    monkeypatch.setattr(memory, "SETUPS", ("match",))  # each is a process
 
     given = [
         "--quick",
@@ -238,7 +238,7 @@ def test_measurements_run(tiny_bert_dir: Path, tmp_path: Path, monkeypatch: pyte
         assert {"matrix products", "optimiser", "word table's gradient (zero-filled)"} <= set(found["groups"])
 
     runs = json.loads((tmp_path / "memory.json").read_text(encoding="utf-8"))["runs"]
-    assert [run["setup"] for run in runs] == ["none", "match"]
+    assert [run["setup"] for run in runs] == ["match"]
     assert all(run["peak_mib"] >= run["peak_mib_before_training"] > 0 for run in runs)
 
     page = (tmp_path / "training.md").read_text(encoding="utf-8")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.connection import Connection, wait
 from signal import SIG_IGN, SIGINT, signal
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -20,6 +20,9 @@ from emodef.train.resume import writing
 from emodef.train.transfer_plan import Study, Unit
 from emodef.train.transfer_runs import Workbench
 from emodef.transfers import Row
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 
 class Told(Protocol):
@@ -108,11 +111,20 @@ def shared_out(units: Sequence[Unit], jobs: int) -> list[Unit]:
     ]
 
 
+def fresh_processes() -> ForkServerContext | SpawnContext:
+    """How to start processes without this one's CUDA and threads, which survive no fork: from one that only imported what they need."""
+    if "forkserver" not in get_all_start_methods():  # Windows
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 def run_in_processes(
     study: Study, jobs: int, told: Told, caught: Sequence[int], deadline: float | None
 ) -> None:
     """Hand out the units, the largest of what is left first, to processes that ask for one when they have none."""
-    context = get_context("spawn")  # CUDA and threads do not survive a fork
+    context = fresh_processes()
     stop = context.Event()
     threads = max(1, torch.get_num_threads() // jobs)
     waiting = sorted(
