@@ -258,7 +258,9 @@ def test_exclusive_set_takes_one_label_a_text(write: Any) -> None:
         ("", {}, "is empty"),
         ("text,label\n", {}, "has no row to use: it is empty"),
         ("text,label\n,joy\n", {"on_error": "skip"}, "has no row to use: its 1 rows are malformed"),
-        ("t\0e\0".encode("utf-16"), {}, "is UTF-16; save it as UTF-8"),
+        ("text,label".encode("utf-16"), {}, "is UTF-16; save it as UTF-8, or: iconv -f UTF-16 "),
+        ("text,label".encode("utf-16-le"), {}, "is UTF-16; save it as UTF-8, or: iconv -f UTF-16LE "),
+        ("text,label".encode("utf-16-be"), {}, "is UTF-16; save it as UTF-8, or: iconv -f UTF-16BE "),
     ],
 )
 def test_files_that_do_not_fit(

@@ -164,3 +164,6 @@ def test_looking_ahead_changes_no_row_and_no_column(predict: Any) -> None:
 def test_utf_16_in_a_pipe(format: str, encoding: str) -> None:
     with pytest.raises(DataError, match=r"standard input: is UTF-16.*iconv -f UTF-16 -t UTF-8"):
         piped("\ufefftext\nwhy\n".encode(encoding), format)
+    unmarked = f"UTF-16{encoding[-2:].upper()}"
+    with pytest.raises(DataError, match=rf"standard input: is UTF-16.*iconv -f {unmarked} "):
+        piped("text\nwhy\n".encode(encoding), format)

@@ -228,7 +228,7 @@ def check_text_file(path: Path) -> None:
     """Raise DataError for a file that cannot be read, and for UTF-16, saying what to do."""
     try:
         with open(path, "rb") as file:
-            head = file.read(2)
+            head = file.read(4)
     except OSError as error:
         raise DataError(
             f"cannot be read: {error.strerror}; check the path and its permissions", path
@@ -238,8 +238,15 @@ def check_text_file(path: Path) -> None:
 
 def check_not_utf16(head: bytes, name: str | os.PathLike[str]) -> None:
     """Raise DataError where a text that begins with the bytes `head` is UTF-16, saying what to do."""
+    # without a mark: two letters, each with an empty byte behind or before it
+    pattern = [byte != 0 for byte in head[:4]]
+    coding = {(True, False, True, False): "UTF-16LE", (False, True, False, True): "UTF-16BE"}.get(
+        tuple(pattern)
+    )
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError("is UTF-16; save it as UTF-8, or: iconv -f UTF-16 -t UTF-8 old > new", name)
+        coding = "UTF-16"
+    if coding is not None:
+        raise DataError(f"is UTF-16; save it as UTF-8, or: iconv -f {coding} -t UTF-8 old > new", name)
 
 
 def _text_lines(path: Path) -> Any:
