@@ -32,6 +32,7 @@ from bench.children import Child
 from bench.light import Run, parser, seconds
 from bench.report import table
 from bench.rounds import interleaved, median, ratio, shown
+from emodef.runs import DataChoice
 from emodef.train.performance import tuned_process
 from emodef.train.transfer_plan import Study, plan_transfer
 from emodef.train.transfer_runs import Outcome, Workbench
@@ -48,10 +49,11 @@ import json, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(int(sys.argv[3]))
+from emodef.runs import DataChoice
 from emodef.train.transfer import run_transfer
 from emodef.train.transfer_settings import TransferSettings
 order = json.loads(Path(sys.argv[1]).read_text())
-run_transfer(TransferSettings(**order["settings"]), sys.argv[2], data_dir=order["data_dir"], cpu=True)
+run_transfer(TransferSettings(**order["settings"]), sys.argv[2], data=DataChoice(order["data_dir"]), cpu=True)
 """
 
 SCRIPT = """
@@ -238,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         1 if options.quick else RUNS,
     )
     with tempfile.TemporaryDirectory() as place:
-        study = plan_transfer(settings_of(options), place, cpu=True, data_dir=options.data_dir)
+        study = plan_transfer(settings_of(options), place, cpu=True, data=DataChoice(options.data_dir))
         ways = Contenders(study, threads, options.data_dir, Path(place), runs)
         work = {
             OURS: ways.ours, ALONE: ways.alone, ANEW: ways.anew, PLAIN: ways.plain, PLAIN_BESIDE: ways.plain_beside,
