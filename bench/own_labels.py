@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from bench import light
@@ -64,7 +65,7 @@ def at_once(
         call(some)
         return time.perf_counter() - start
 
-    return interleaved({name: lambda n, call=call: timed(call, n) for name, call in compared.items()}, rounds)
+    return interleaved({name: partial(timed, call) for name, call in compared.items()}, rounds)
 
 
 def singly(

@@ -217,11 +217,19 @@ def page(found: Mapping[str, Any]) -> list[str]:
 
 def settings_of(options: argparse.Namespace) -> TransferSettings:
     """The study: the untuned encoder on one corpus with one size."""
-    return TransferSettings(
-        corpora=(options.corpus,), label_set=options.label_set, backbone=options.backbone, pooling="mean", starts=(UNTUNED,),
-        sizes=(options.size,), splits=2 if options.quick else ROUNDS * RUNS, smallest=min(options.size, 100),
-        epochs=1 if options.quick else 10, max_eval=50 if options.quick else 2000,
-    )  # fmt: skip
+    chosen: dict[str, Any] = {
+        "corpora": (options.corpus,),
+        "label_set": options.label_set,
+        "backbone": options.backbone,
+        "pooling": "mean",
+        "starts": (UNTUNED,),
+        "sizes": (options.size,),
+        "splits": 2 if options.quick else ROUNDS * RUNS,
+        "smallest": min(options.size, 100),
+        "epochs": 1 if options.quick else 10,
+        "max_eval": 50 if options.quick else 2000,
+    }
+    return TransferSettings(**chosen)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -238,11 +238,12 @@ def check_text_file(path: Path) -> None:
 
 def check_not_utf16(head: bytes, name: str | os.PathLike[str]) -> None:
     """Raise DataError where a text that begins with the bytes `head` is UTF-16, saying what to do."""
-    # without a mark: two letters, each with an empty byte behind or before it
-    pattern = [byte != 0 for byte in head[:4]]
-    coding = {(True, False, True, False): "UTF-16LE", (False, True, False, True): "UTF-16BE"}.get(
-        tuple(pattern)
-    )
+    empty = [byte == 0 for byte in head[:4]]
+    coding = None
+    if empty == [False, True, False, True]:  # without a mark: two letters, each with an empty byte behind it
+        coding = "UTF-16LE"
+    elif empty == [True, False, True, False]:
+        coding = "UTF-16BE"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         coding = "UTF-16"
     if coding is not None:
