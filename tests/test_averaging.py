@@ -75,7 +75,7 @@ def test_the_mean_is_the_mean(runs: dict[str, Path], tiny_corpus: Splits, tmp_pa
     kept = json.loads((tmp_path / "mean" / "metrics.json").read_text(encoding="utf-8"))["training"]
     assert kept["corpus"] == fingerprint(splits)
     assert run.model.settings.canonical() != RunFolder.open(runs["one"]).settings
-    with pytest.raises(SettingsError, match="not empty"):
+    with pytest.raises(SettingsError, match="not an empty folder"):
         average([runs["one"]], tmp_path / "mean", cpu=True)
     with pytest.raises(SettingsError, match="emodef average"):
         run_training(run.model.settings, tiny_corpus, tmp_path / "again", cpu=True)

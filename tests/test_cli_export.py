@@ -98,7 +98,8 @@ def test_what_is_refused_is_refused_before_the_work(workplace: Path, tmp_path: P
     assert "something else" in emodef_command("export", workplace / "run", "--out", tmp_path, code=2).stderr
     told = emodef_command("export", workplace / "run", "--text-column", "body", code=2).stderr
     assert "--data" in told
-    assert "text_column" in told
+    assert "--text-column" in told
+    assert "--on-error" in emodef_command("export", workplace / "run", "--on-error", "skip", code=2).stderr
     emodef_command("export", tmp_path / "nothing", "--out", tmp_path / "light", code=3)
 
 

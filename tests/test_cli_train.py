@@ -204,7 +204,7 @@ def test_stopped_by_ctrl_c_and_resumed(workplace: Path) -> None:
         in emodef_command("train", "--resume", "--out", out, "--seed", "7", "--cpu", code=2).stderr
     )
     assert (
-        "leave out text_column"
+        "leave out --text-column"
         in emodef_command("train", "--resume", "--out", out, "--text-column", "x", code=2).stderr
     )
     resumed = emodef_command("train", "--resume", "--out", out, "--cpu", "--quiet")

@@ -35,6 +35,10 @@ def results(tmp_path: Path) -> Path:
     (begun / "state" / "weights").write_bytes(b"x")
     (folder / "minilm" / "seed1" / ".lock").touch()
     (folder / "minilm" / "seed1" / "output.txt").touch()
+    light = folder / "minilm" / "seed1" / "light"
+    light.mkdir()
+    for name in ("model.onnx", "model.json", "tokenizer.json", "README.md"):
+        (light / name).write_bytes(b"{}")
     study = folder / "transfer" / "abc"
     study.mkdir(parents=True)
     (study / "settings.json").write_text('{"kind": "transfer"}', encoding="utf-8")
@@ -47,6 +51,7 @@ def test_packed_and_unpacked_elsewhere_the_finished_runs_are_the_same(results: P
     packed = pack(results, tmp_path / "all.tar.gz")
     assert packed.runs == ["minilm/seed1", "minilm/seed2"]
     assert packed.left == {"begun": "is not finished"}
+    assert packed.files == ["README.md"]
     merged = unpack(tmp_path / "all.tar.gz", tmp_path / "elsewhere")
     assert merged.runs == packed.runs
     assert not merged.left
@@ -55,6 +60,7 @@ def test_packed_and_unpacked_elsewhere_the_finished_runs_are_the_same(results: P
     gone = {name for name in here if name not in there and not name.startswith("begun/")}
     assert {Path(name).name for name in gone} == {
         "model.safetensors",
+        "model.onnx",
         "tokenizer.json",
         ".lock",
         "output.txt",

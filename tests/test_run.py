@@ -23,7 +23,7 @@ import emodef
 from emodef.corpora import Corpus
 from emodef.errors import EmodefError, MissingExtraError, SettingsError, TrainingError
 from emodef.evaluation import Report
-from emodef.runs import DESCRIBES, RunFolder, evaluate_splits, fingerprint
+from emodef.runs import DESCRIBES, DataChoice, RunFolder, evaluate_splits, fingerprint
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.processes import locked
 from emodef.train.run import Run, run_training
@@ -175,9 +175,10 @@ def test_a_finished_run_is_left_alone(
     finished: Run, make: Callable[..., TrainSettings], tiny_corpus: Splits, resume: bool
 ) -> None:
     before = snapshot(finished.folder)
+    other = DataChoice(dev_share=0.5)  # is not noted
     for settings in (make(), make(seed=1)):
         with pytest.raises(SettingsError, match="holds a finished run"):
-            run_training(settings, tiny_corpus, finished.folder, resume=resume, cpu=True)
+            run_training(settings, tiny_corpus, finished.folder, resume=resume, cpu=True, choice=other)
     assert snapshot(finished.folder) == before
 
 
@@ -306,6 +307,17 @@ def test_a_folder_that_cannot_be_one(
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(EmodefError, match=r"cannot hold a run.*give another folder"):
             run_training(make(), tiny_corpus, path, cpu=True)
+
+
+def test_a_folder_of_something_else_is_left_alone(
+    make: Callable[..., TrainSettings], tiny_corpus: Splits, tmp_path: Path
+) -> None:
+    (tmp_path / "an earlier run").mkdir()  # the folder of runs, where one in it was meant
+    with pytest.raises(
+        SettingsError, match=r"is not empty \(it has an earlier run\); give the run a folder of its own"
+    ):
+        run_training(make(), tiny_corpus, tmp_path, cpu=True, choice=DataChoice())
+    assert [path.name for path in tmp_path.iterdir()] == ["an earlier run"]
 
 
 def test_settings_of_another_release_are_told(

@@ -138,7 +138,7 @@ def _embedded(model: TrainedModel, text: str) -> np.ndarray:
 
 
 def test_a_start_that_does_not_fit_is_refused(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="pooling = 'own', and the model to start from has 'mean'"):
+    with pytest.raises(SettingsError, match="pooling is 'own', and of the model to start from 'mean'"):
         trained_start(trained, settings(trained, pooling="own"), MINE)
     with pytest.raises(DataError, match="holds no model"):
         from_checkpoint(tmp_path)
@@ -338,11 +338,14 @@ def test_the_command_takes_what_it_needs_from_the_model(trained: Path, files: Pa
     assert told["backbone"] == TrainedModel.load(trained / "model").settings.backbone
     assert told["epochs"] == load_recipe("few_shot").epochs
     few = ("--set", "epochs=1", "--set", "precision=fp32", "--set", "max_length=40", "--quiet")
+    failed = emodef_command(*given, "--out", files / "run", "--set", "max_length=5000", "--quiet", code=2)
+    assert "tokens at most" in failed.output  # before its first step: the folder is free
     done = emodef_command(*given, "--out", files / "run", *few)
     assert "cross-validated (3 folds)" in done.output
+    assert f"next: emodef export {files / 'run'}" in done.output  # there is no split to evaluate it on
     assert "was refused" not in done.output
-    measured = emodef_command("evaluate", files / "run", "--data", files / "few.csv", "--json")
-    assert json.loads(measured.stdout)
+    measured = emodef_command("evaluate", files / "run", "--data", files / "few.csv")
+    assert "per label, by cross-validation" in measured.stdout
     light = files / "light"
     emodef_command("export", files / "run", "--out", light, "--precision", "fp32", "--quiet")
     info = json.loads((light / "model.json").read_text(encoding="utf-8"))
@@ -350,5 +353,14 @@ def test_the_command_takes_what_it_needs_from_the_model(trained: Path, files: Pa
     assert info["calibration"] is None
     assert "by cross-validation" in (light / "README.md").read_text(encoding="utf-8")
     emodef_command("predict", "--model", light, "I am so happy")
+    measured = emodef_command("evaluate", light, "--data", files / "few.csv")
+    assert "per label, by cross-validation" in measured.stdout
     wrong = emodef_command(*given, "--out", files / "other", "--set", "pooling=own", "--quiet", code=2)
-    assert "leave pooling out" in wrong.output
+    assert "pooling is 'own', and of the model to start from 'mean'" in wrong.output
+    assert not (files / "other").exists()
+    for options, words in (
+        ((*given, "--set", f"start={trained}"), "start is given twice"),
+        (("train", "--from", trained, "--labels", files / "few.toml"), "'goemotions' brings its own labels"),
+    ):
+        told = emodef_command(*options, "--out", files / "other", "--dry-run", code=2).output
+        assert words in " ".join(told.split())

@@ -395,7 +395,8 @@ def test_the_command_plans_and_makes_a_study(
         (("--set", 'corpora=["isear"]', "--text-column", "body"), "for a file of your own"),
         (("--set", "corpora=isear"), 'corpora = ["isear"]'),
         (("--start", "none=a"), "given twice"),
-        (("--only", "seed=1"), "neither --engine ray nor --only"),
+        (("--only", "seed=1"), "does not take --only"),
+        (("--no-resume", "--address", "auto"), "does not take --address, --no-resume"),
         (("--set", "sizes=[5]"), "below smallest"),
     ):
         assert words in emodef_command(*given, *wrong, code=2).output

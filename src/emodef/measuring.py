@@ -13,7 +13,7 @@ from emodef.corpora import CORPORA, Corpus, load_corpus
 from emodef.errors import DataError, SettingsError
 from emodef.evaluation import Report
 from emodef.labels import LabelSet
-from emodef.runs import POLICIES, report
+from emodef.runs import BY_FOLDS, ON_DEV, POLICIES, report
 
 if TYPE_CHECKING:
     from emodef.predictor import Predictor
@@ -73,15 +73,27 @@ def light_reports(
 
     train: the training split, for the training support of each label.
     """
-    thresholds = predictor.info.thresholds
+    thresholds, tuned = predictor.info.thresholds, _how_tuned(predictor.info.about)
     reports = {}
     for corpus in splits:
         probabilities = predictor.predict_proba(corpus.texts, progress=progress)
         for policy in policies(predictor):
             reports[f"{corpus.split} {policy}"] = report(
-                probabilities, corpus, thresholds, policy, None if train is None else train.labels
+                probabilities,
+                corpus,
+                thresholds,
+                policy,
+                None if train is None else train.labels,
+                tuned=tuned,
             )
     return reports
+
+
+def _how_tuned(about: Mapping[str, Any]) -> str:
+    """How a light model's thresholds were chosen: an export says what it measured on dev, a fitted head how it was judged."""
+    dev = about.get("dev", {})
+    by_folds = about.get("judged") == "cross-validation" or (bool(dev) and set(dev) == {"texts"})
+    return BY_FOLDS if by_folds else ON_DEV
 
 
 def policies(predictor: Predictor) -> Collection[str]:

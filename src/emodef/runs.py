@@ -31,6 +31,8 @@ from emodef.evaluation import Report, evaluate_probabilities, tune
 from emodef.labels import LabelSet
 
 POLICIES = ("tuned", "fixed")
+ON_DEV, BY_FOLDS = "tuned on dev", "by cross-validation"  # how thresholds were chosen, in tables
+FOLD_FOLDER = "folds"  # of a run that cross-validates: what each fold's run answered
 # of a saved model's folder, what says what it is; the rest (weights, tokenizer) is what it works with
 DESCRIBES = ("README.md", "emodef.json", "labels.json", "metrics.json", "thresholds.json")
 
@@ -224,8 +226,19 @@ def fingerprint(corpus: Mapping[str, Corpus], splits: Collection[str] = ("train"
 
 def started(folder: Path) -> bool:
     """Whether a run in `folder` has come far enough to be lost: one that failed before its first steps may be started anew."""
-    begun = (folder / "log.jsonl").exists() or any((folder / "state").glob("step-*"))
-    return (folder / "settings.json").exists() and begun
+    if not (folder / "settings.json").exists():
+        return False
+    kept = [*(folder / "state").glob("step-*"), *(folder / FOLD_FOLDER).glob("*/*.npy")]
+    return bool(kept) or _logged_steps(folder / "log.jsonl")
+
+
+def _logged_steps(path: Path) -> bool:
+    """Whether a log tells of steps: one that failed before them may have left notes."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return False
+    return any('"step":' in line or '"epoch":' in line for line in lines)
 
 
 def evaluate_splits(
@@ -256,10 +269,12 @@ def report(
     thresholds: Mapping[str, Any],
     policy: str,
     train_labels: ArrayLike | None = None,
+    *,
+    tuned: str = ON_DEV,
 ) -> Report:
-    """One split under one policy of a model's thresholds, as they stand in its thresholds.json."""
+    """One split under one policy of a model's thresholds, as they stand in its thresholds.json. tuned: how those per label were chosen."""
     values = thresholds[policy]
-    words = f"fixed {values:g}" if policy == "fixed" else "per label, tuned on dev"
+    words = f"fixed {values:g}" if policy == "fixed" else f"per label, {tuned}"
     return evaluate_probabilities(
         probabilities,
         corpus,

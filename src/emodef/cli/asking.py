@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emodef.cli import options
 from emodef.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Asked:
         from emodef.train.settings import parse_overrides
 
         overrides = parse_overrides(self.assign)
-        if twice := sorted(set(overrides) & set(self.named)):
+        named = {*self.named, *(["start"] if self.start is not None else [])}  # by --from
+        if twice := sorted(set(overrides) & named):
             raise SettingsError(f"{twice[0]} is given twice, by its own option and by --set; give it once")
         overrides |= self.named
         if self.start is not None:
@@ -64,6 +66,19 @@ def chosen_settings(asked: Asked) -> TrainSettings:
     return load_recipe(asked.recipe or ("paper" if asked.start is None else "few_shot"), asked.overrides())
 
 
+def check_settings(settings: TrainSettings) -> None:
+    """Refuse settings that do not go together, before a corpus is read. Raises SettingsError, and DataError for a start without a model."""
+    from emodef.corpora import CORPORA
+    from emodef.train.starting import check_start
+
+    if settings.corpus in CORPORA and settings.label_set not in (None, settings.corpus):
+        raise SettingsError(
+            f"the label set {settings.label_set} is for a file of your own, and the corpus {settings.corpus!r} brings its own labels; name "
+            "that file (--data, of experiments --set corpus=FILE), or leave the label set out (--set label_set=none)"
+        )
+    check_start(settings)
+
+
 def resumed(
     out: Path, asked: Asked, told: list[str], data_dir: str | None
 ) -> tuple[TrainSettings, DataChoice]:
@@ -79,7 +94,7 @@ def resumed(
     if not path.exists():
         raise SettingsError(f"{out} holds no run to resume; leave --resume out to start one")
     if told:
-        raise SettingsError(f"--resume reads the data as the run did before; leave out {', '.join(told)}")
+        raise SettingsError(f"--resume reads the data as the run did before; leave out {options.named(told)}")
     if asked.recipe is not None:
         settings = chosen_settings(asked)
     else:

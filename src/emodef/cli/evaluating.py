@@ -244,16 +244,17 @@ def _light(
 
 def _predicted(run: Path, corpus: Corpus, scores: Scores | None, cpu: bool, quiet: bool) -> dict[str, Report]:
     from emodef.cli.models import load_model, predict_all
-    from emodef.runs import report
+    from emodef.runs import BY_FOLDS, ON_DEV, report
 
     model = load_model(run, cpu)
+    tuned = ON_DEV if any(name.startswith("dev ") for name in model.metrics) else BY_FOLDS
     own = scores is None or scores == model.settings.scores
     probabilities = predict_all(model, corpus.texts, quiet, None if scores is None else scores.value)
     policies = (
         ("tuned", "fixed") if own else ("fixed",)
     )  # thresholds were tuned for the scores it answers with
     return {
-        policy: report(probabilities, corpus, model.thresholds, policy)
+        policy: report(probabilities, corpus, model.thresholds, policy, tuned=tuned)
         for policy in policies
         if policy in model.thresholds
     }

@@ -49,9 +49,9 @@ def chosen_runs(recipe: str, assign: list[str], only: list[str]) -> list[TrainSe
                 raise SettingsError(
                     f"--only {each}: there is no setting {key!r}; 'emodef recipes {recipe}' lists them"
                 )
-            wanted.setdefault(key, []).extend(
-                [value, None] if value == "none" else [value]
-            )  # as --set takes it
+            # as --set takes them: a list is of several values, or the value of a setting that is a list
+            several = [*value, tuple(value)] if isinstance(value, list) else [value]
+            wanted.setdefault(key, []).extend([*several, *([None] if "none" in several else [])])
     chosen = [
         run for run in experiment.runs if all(getattr(run, key) in values for key, values in wanted.items())
     ]
@@ -64,6 +64,7 @@ def read_specs(
     wanted: Sequence[TrainSettings], choice: DataChoice, quiet: bool
 ) -> tuple[dict[str, Mapping[str, Corpus]], list[RunSpec]]:
     """The corpora by fingerprint, and the runs planned on them. Raises what reading a corpus raises, and SettingsError."""
+    from emodef.cli.asking import check_settings
     from emodef.cli.training import check_corpus
     from emodef.experiments.results import RunSpec
     from emodef.runs import fingerprint
@@ -74,6 +75,7 @@ def read_specs(
     read: dict[tuple[str, str | None], tuple[str, Mapping[str, Corpus]]] = {}
     specs = []
     for settings in map(with_hashes, wanted):
+        check_settings(settings)
         source = settings.corpus, settings.label_set
         if source not in read:
             corpus = choice.load(*source)

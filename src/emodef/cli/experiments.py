@@ -140,10 +140,15 @@ def run(
     )
     study = transferring.find_study(recipe, assign or [], start or [])
     if study is not None:
-        if engine is not Where.LOCAL or only:
-            raise SettingsError(
-                f"{recipe} is a study of transfer, which takes neither --engine ray nor --only"
-            )
+        others = {
+            "--engine ray": engine is not Where.LOCAL,
+            "--address": address is not None,
+            "--only": bool(only),
+            "--no-resume": not resume,
+            "--no-weights": not weights,
+        }
+        if refused := [option for option, is_given in others.items() if is_given]:
+            raise SettingsError(f"{recipe} is a study of transfer, which does not take {', '.join(refused)}")
         transferring.make_study(
             study, results, start or [], choice, jobs=jobs, cpu=cpu, stop_after=stop_after, dry_run=dry_run, json=json,
             quiet=quiet,

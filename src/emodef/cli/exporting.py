@@ -52,6 +52,7 @@ def export(
     dev_share: options.Share = None,
     data_dir: options.DataDir = None,
     on_error: options.OnErrorOption = options.OnError.FAIL,
+    allow_unlabelled: options.AllowUnlabelled = False,
     text_column: options.TextColumn = None,
     label_column: options.LabelColumn = None,
     label_columns: options.LabelColumns = None,
@@ -76,11 +77,13 @@ def export(
     from emodef.runs import DataChoice
     from emodef.train.export import check_free, export, load_source
 
-    given = options.columns(text_column, label_column, label_columns, id_column, split_column, delimiter)
-    if data is None and (given or dev_share):
-        told = [*given, *(["dev_share"] if dev_share else [])]
+    given = options.columns(
+        text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
+    )
+    read = {"dev_share": dev_share, "on_error": on_error is options.OnError.SKIP}
+    if data is None and (told := [*given, *(name for name, value in read.items() if value)]):
         raise SettingsError(
-            f"{', '.join(told)}: the run's own data is read as it was; name other data with --data"
+            f"{options.named(told)}: the run's own data is read as it was; name other data with --data"
         )
     if out is None:
         if not (run / "settings.json").exists():

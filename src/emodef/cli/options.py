@@ -187,14 +187,18 @@ def columns(
     return {key: value for key, value in given.items() if value is not None}
 
 
+def named(keys: Iterable[str]) -> str:
+    """The options that stand for these arguments of functions, for a message."""
+    return ", ".join("--labels" if key == "label_set" else "--" + key.replace("_", "-") for key in keys)
+
+
 def refuse_columns(columns: Mapping[str, Any], corpora: Iterable[str], option: str) -> None:
     """Raise SettingsError where options of a user's file were given, and all corpora are published ones. option: what names a file."""
     from emodef.corpora import CORPORA
 
     if columns and all(name in CORPORA for name in corpora):
-        given = ["--labels" if key == "label_set" else "--" + key.replace("_", "-") for key in columns]
         raise SettingsError(
-            f"{', '.join(given)}: for a file of your own; name that file with {option}, or leave this out"
+            f"{named(columns)}: for a file of your own; name that file with {option}, or leave this out"
         )
 
 

@@ -114,24 +114,28 @@ def train(
       emodef train --from runs/match --data few.csv --labels few.toml --out runs/few
       emodef train --resume --out runs/mine
     """
-    from emodef.cli.asking import Asked, chosen_settings, read_label_set, resumed
+    from emodef.cli.asking import Asked, check_settings, chosen_settings, read_label_set, resumed
     from emodef.runs import started
     from emodef.train.run import run_training
+    from emodef.train.teachers import with_hashes
 
     given = options.columns(
         text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
     )
     chosen = Asked(recipe, setup, seed, assign or [], data, labels, start)
     if resume:
-        told = [
-            *given,
-            *(name for name, share in (("dev_share", dev_share), ("test_share", test_share)) if share),
-        ]
+        read = {
+            "dev_share": dev_share,
+            "test_share": test_share,
+            "on_error": on_error is options.OnError.SKIP,
+        }
+        told = [*given, *(name for name, value in read.items() if value)]
         settings, choice = resumed(out, chosen, told, None if data_dir is None else str(data_dir))
     else:
         from emodef.runs import DataChoice
 
         settings = chosen_settings(chosen)
+        check_settings(settings)
         choice = DataChoice(
             data_dir=None if data_dir is None else str(data_dir),
             on_error=on_error.value,
@@ -147,11 +151,10 @@ def train(
         settings = few_epochs(settings, len(corpus["train"]))
     options.report_problems(corpus.values(), quiet)
     if dry_run:
+        with_hashes(settings)  # teachers and texts that are not there
         _print_plan(settings, corpus, json)
         return
     helper = os.environ.get("RANK", "0") != "0"  # of several processes, only the first writes and prints
-    if not helper and not started(out):
-        choice.save(out)
     try:
         run = run_training(
             settings,
@@ -161,9 +164,10 @@ def train(
             cpu=cpu,
             console=None if quiet else options.notes(),
             tensorboard=tensorboard,
+            choice=choice,
         )
     except TrainingError as error:
-        if (out / "state").is_dir():
+        if started(out):
             typer.echo(f"to go on: emodef train --resume --out {out}", err=True)
         raise error
     if not helper:
@@ -304,9 +308,10 @@ def _print_run(run: Run, json: bool) -> None:
             f"cross-validated ({deal}): macro F1 {100 * folded['macro_f1']:.1f} after epoch {folded['epoch']} of "
             f"{len(folded['macro_f1_by_epoch'])}, where the run on all texts stopped; epoch and thresholds were chosen on the same texts"
         )
-    typer.echo(
-        f"saved in {run.folder}; the model is {run.folder / 'model'}\nnext: emodef evaluate {run.folder}"
-    )
+    after = f"evaluate {run.folder}" if run.reports else f"export {run.folder}"
+    if not run.reports and folded is None:  # neither dev nor folds: an export needs texts to be checked on
+        after = f"evaluate {run.folder} --data FILE"
+    typer.echo(f"saved in {run.folder}; the model is {run.folder / 'model'}\nnext: emodef {after}")
 
 
 def _toml(value: Any) -> str:

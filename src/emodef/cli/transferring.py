@@ -44,7 +44,7 @@ def make_study(
     """Make the study's missing runs, or say what they are. starts: NAME=RUN each. data: how corpora are read. Errors: as `run_transfer`."""
     from emodef.train.transfer import OutOfTime, plan_transfer, run_study
 
-    options.refuse_columns(data.columns, settings.corpora, "--set corpora=NAME")
+    options.refuse_columns(data.columns, settings.corpora, "--set 'corpora=[\"FILE\"]'")
     deadline = None if stop_after is None else time.monotonic() + 60 * stop_after
     study = plan_transfer(settings, results, parse_starts(starts), cpu=cpu, data=data)
     options.report_problems((texts.corpus for texts in study.corpora.values()), quiet)

@@ -24,6 +24,7 @@ from emodef.runs import DESCRIBES
 ENDINGS = (".tar.gz", ".tgz")
 _NEVER = {".lock", "output.txt", "best.safetensors"}
 _NOT_ENTERED = {"state", "tensorboard"}
+_LIGHT = ("README.md", "model.json")  # of a light model, what says what it is
 _CHUNK = 1 << 20
 
 
@@ -98,14 +99,15 @@ def _to_pack(source: Path, packed: Packed, weights: bool, never: set[Path]) -> I
             if name == ".":
                 raise SettingsError(f"{source} is a run; pack the folder that it is in")
             packed.runs.append(name)
-        model = "emodef.json" in files
+        inside = any(here.is_relative_to(source / run) for run in packed.runs)
+        model, light = "emodef.json" in files, "model.onnx" in files
         for file in sorted(files):
             own = here / file
             if file in _NEVER or file.startswith(".") or own.is_symlink() or own.resolve() in never:
                 continue
-            if model and not weights and file not in DESCRIBES:
+            if not weights and ((model and file not in DESCRIBES) or (light and file not in _LIGHT)):
                 continue
-            if not model and "settings.json" not in files:
+            if not inside and not model and "settings.json" not in files:
                 packed.files.append(own.relative_to(source).as_posix())
             yield own
 

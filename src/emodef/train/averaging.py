@@ -84,8 +84,8 @@ def average(
     folder that is not free, and several shares without a dev split; DataError where the corpus has other labels now.
     """
     folder = Path(out)
-    if folder.exists() and any(folder.iterdir()):
-        raise SettingsError(f"{folder} is not empty; give another folder (--out)")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SettingsError(f"{folder} is not an empty folder; give another one (--out)")
     runs = [RunFolder.open(path) for path in paths]
     trained = _members(paths, cpu)
     choice = DataChoice.saved(runs[0].path)
@@ -101,6 +101,10 @@ def average(
     tried = _tried(first, mean, untuned, shares, corpus, tell) if len(shares) > 1 else []
     share = max(tried, key=lambda each: each.dev_macro_f1).untuned if tried else shares[0]
     set_weights(first.model, mean, untuned, share)
+    if "dev" not in corpus and "tuned" in first.thresholds:
+        tell(
+            f"no dev split: thresholds by cross-validation are not those of a mean, which answers above {first.settings.threshold:g}"
+        )
     each = (1 - share) / len(runs)
     made = [f"{each:.4f} {Teacher(os.fspath(path)).weights()}" for path in paths]
     made += [f"{share:.4f} untuned"] if share else []

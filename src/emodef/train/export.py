@@ -84,10 +84,12 @@ def load_source(
         corpus = (choice or DataChoice()).load(data, trained.label_set)
     source = data or str(run)
     if "dev" not in corpus and not (data is None and by_folds(trained.settings, corpus)):
-        raise DataError(
-            "no dev split, and an export is checked on it; name one, or set texts aside with --dev-share",
-            source,
+        way = (
+            "set texts of it aside with --dev-share"
+            if data
+            else "name labelled texts with --data FILE, and --dev-share 0.2"
         )
+        raise DataError(f"no dev split, and an export is checked on it; {way}", source)
     if _checked_on(corpus).label_set.names != trained.label_set.names:
         raise DataError("its labels are not the model's; name the corpus it was trained on", source)
     return trained, corpus
@@ -186,7 +188,8 @@ def short_card(info: ModelInfo) -> str:
                 if rows
                 else [
                     f"There was no dev split: it was checked against the checkpoint on {dev['texts']:,} training texts; thresholds are the "
-                    "checkpoint's, by cross-validation."
+                    "checkpoint's, "
+                    + ("by cross-validation." if "tuned" in info.thresholds else "one for all labels.")
                 ]
             ),
             "",

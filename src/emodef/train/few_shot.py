@@ -28,10 +28,11 @@ from emodef.fitting.folds import stratified_folds, text_groups
 from emodef.fitting.selection import macro_f1, shrunk_thresholds
 from emodef.labels import LabelSet
 from emodef.metrics import coarsen_labels, coarsen_probabilities, decide
-from emodef.runs import fingerprint
+from emodef.runs import FOLD_FOLDER, fingerprint
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.logs import TrainingLog
 from emodef.train.loop import train
+from emodef.train.processes import Interrupted
 from emodef.train.settings import TrainSettings
 from emodef.train.starting import starting_model
 
@@ -39,7 +40,6 @@ FOLDS = 3
 MANY, SHARE = 1_000, 5  # texts from which on one of so many folds is held out, once
 MOST_STEPS = 400  # of a run with the recipe's own epochs: for more texts they become fewer
 LEAST_EPOCHS = 3
-FOLDER = "folds"  # of a run: what each fold's run answered, to resume
 
 
 @dataclass(frozen=True)
@@ -120,13 +120,20 @@ def cross_validate(
         )
     held_out = range(1 if many else number)
     what = json.dumps([settings.canonical(), fingerprint({"train": corpus})], sort_keys=True)
-    work = folder / FOLDER / hashlib.sha256(what.encode()).hexdigest()[:16]  # of other settings, other folds
+    work = (
+        folder / FOLD_FOLDER / hashlib.sha256(what.encode()).hexdigest()[:16]
+    )  # of other settings, other folds
     answers = []
     for held in held_out:
         if log is not None and not _answers(work, held).exists():
             sizes = f"{int((fold != held).sum()):,} texts, {int((fold == held).sum()):,} held out"
             log.note(f"fold {held + 1} of {len(held_out)}: {sizes}")
-        answers.append(_fold(settings, corpus, fold == held, work, held, cpu))
+        try:
+            answers.append(_fold(settings, corpus, fold == held, work, held, cpu))
+        except Interrupted:
+            raise Interrupted(
+                f"stopped in fold {held + 1} of {len(held_out)}, which is made again; finished ones are kept: go on with --resume"
+            ) from None
     rows = np.concatenate([np.flatnonzero(fold == held) for held in held_out])
     by_epoch = np.concatenate(answers, axis=1)  # (epochs, texts, labels)
     return choose(by_epoch, corpus.labels[rows], corpus.label_set, settings.threshold, len(held_out))
@@ -200,4 +207,4 @@ def _fold(
 
 def remove_folds(folder: Path) -> None:
     """Remove what the folds left."""
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    shutil.rmtree(folder / FOLD_FOLDER, ignore_errors=True)

@@ -29,7 +29,16 @@ from emodef.atomic import write_bytes, write_text
 from emodef.corpora import Corpus
 from emodef.errors import SettingsError
 from emodef.evaluation import Report
-from emodef.runs import DESCRIBES, evaluate_splits, fingerprint, report, started
+from emodef.runs import (
+    BY_FOLDS,
+    DESCRIBES,
+    FOLD_FOLDER,
+    DataChoice,
+    evaluate_splits,
+    fingerprint,
+    report,
+    started,
+)
 from emodef.train.card import model_card
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.few_shot import CrossValidated, by_folds, cross_validate, remove_folds
@@ -41,6 +50,12 @@ from emodef.train.resume import BEST, precision_of, remove_leftovers, writing
 from emodef.train.settings import TrainSettings
 from emodef.train.teachers import check_held_out, with_hashes
 from emodef.train.versions import as_json, note_versions, peak_memory
+
+# what a run that did not come to its first steps may have left
+_OURS = (
+    *("settings.json", "data.json", "versions.json", "log.jsonl", "output.txt"),
+    *("state", "tensorboard", BEST, FOLD_FOLDER),
+)
 
 
 @dataclass
@@ -62,13 +77,15 @@ def run_training(
     console: Console | None = None,
     tensorboard: bool = False,
     weights: bool = True,
+    choice: DataChoice | None = None,
 ) -> Run:
     """Train, evaluate and save into `folder`. Only the main process writes.
 
+    choice: how the corpus was read, for RUN/data.json; without it whoever measures the run reads it by its name alone.
     With `weights` False the model's folder keeps what describes it (`DESCRIBES`): the run can be measured, not used.
 
-    Raises SettingsError for a folder that holds a run already (unless `resume` with the same settings), a finished one, or one another
-    process trains in; MissingExtraError where TensorBoard is asked for and not installed; and what `train` raises.
+    Raises SettingsError for a folder that holds a run already (unless `resume` with the same settings), a finished one, something else, or
+    one another process trains in; MissingExtraError where TensorBoard is asked for and not installed; and what `train` raises.
     """
     folder = Path(folder)
     if settings.average:
@@ -83,7 +100,7 @@ def run_training(
         def enter() -> None:
             with writing(folder):
                 stack.enter_context(locked(folder))
-                _open(folder, settings, resume)
+                _open(folder, settings, resume, choice)
                 device = PartialState().device
                 precision = precision_of(settings.precision, device, folder / "state" if resume else None)
                 about.update(note_versions(folder, device, precision))
@@ -120,8 +137,8 @@ def run_training(
             return finish_run(trained, settings, corpus, folder, about | {"data": data}, weights, folded)
 
 
-def _open(folder: Path, settings: TrainSettings, resume: bool) -> None:
-    """Check that `folder` is free, or holds the run to be resumed; then note the settings in it."""
+def _open(folder: Path, settings: TrainSettings, resume: bool, choice: DataChoice | None) -> None:
+    """Check that `folder` is free, or holds the run to be resumed; then note in it the settings, and how the corpus was read."""
     settings_file = folder / "settings.json"
     if (folder / "metrics.json").exists():
         _remove_states(folder)
@@ -137,6 +154,16 @@ def _open(folder: Path, settings: TrainSettings, resume: bool) -> None:
             )
     elif resume and not settings_file.exists():
         raise SettingsError(f"{folder} holds no run to resume; leave --resume out to start one")
+    else:
+        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if foreign := [name for name in others if name not in _OURS]:
+            told = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
+            raise SettingsError(
+                f"{folder} is not empty (it has {told}); give the run a folder of its own (--out)"
+            )
+        (folder / "log.jsonl").unlink(missing_ok=True)
+        if choice is not None:
+            choice.save(folder)
     remove_leftovers(folder)
     write_text(settings_file, as_json(settings.model_dump(mode="json")))
 
@@ -189,7 +216,9 @@ def finish_run(
     if folded is not None and folded.thresholds:
         thresholds["tuned"] = folded.thresholds
         reports |= {
-            f"{split} tuned": report(found, corpus[split], thresholds, "tuned", corpus["train"].labels)
+            f"{split} tuned": report(
+                found, corpus[split], thresholds, "tuned", corpus["train"].labels, tuned=BY_FOLDS
+            )
             for split, found in answers.items()
         }
     trained.model.thresholds = thresholds

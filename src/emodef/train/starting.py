@@ -8,6 +8,7 @@ ones, and the emotion head starts as the matching head does wherever both read t
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -39,12 +40,7 @@ def trained_start(path: str | os.PathLike[str], settings: TrainSettings, label_s
     Raises DataError for a folder without a model, SettingsError for settings that are not its encoder's.
     """
     trained = TrainedModel.load(model_folder(path))
-    for name in KEPT:
-        theirs, ours = getattr(trained.settings, name), getattr(settings, name)
-        if theirs != ours:
-            raise SettingsError(
-                f"{name} = {ours!r}, and the model to start from has {theirs!r}; leave {name} out, or start from another model"
-            )
+    _check_kept(settings, trained.settings.model_dump())
     model, tasks = trained.model, settings.tasks
     hidden = cast(nn.Linear, model.emotion).in_features
     old = model.match
@@ -60,6 +56,25 @@ def trained_start(path: str | os.PathLike[str], settings: TrainSettings, label_s
     if settings.dropout is not None:
         set_dropout(model, settings.dropout)
     return begun
+
+
+def check_start(settings: TrainSettings) -> None:
+    """Refuse, before anything heavy, settings that are not those of the encoder that the run starts from, if it starts from one.
+
+    Raises SettingsError, and DataError where there is no such model.
+    """
+    if settings.start is not None:
+        _check_kept(settings, from_checkpoint(settings.start))
+
+
+def _check_kept(settings: TrainSettings, theirs: Mapping[str, object]) -> None:
+    for name in KEPT:
+        ours = getattr(settings, name)
+        if theirs[name] != ours:
+            raise SettingsError(
+                f"{name} is {ours!r}, and of the model to start from {theirs[name]!r}: set it so too, as 'emodef train --from' does for "
+                "all that belongs to the encoder, or start from another model"
+            )
 
 
 def from_checkpoint(path: str | os.PathLike[str]) -> dict[str, object]:

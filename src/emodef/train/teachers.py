@@ -207,6 +207,12 @@ def targets(
     """
     if not settings.teacher:
         return None
+    for given in settings.teacher:  # before any is asked for its probabilities, which may take an hour
+        names = Teacher(given).names()
+        if missing := [name for name in corpus.label_set.names if name not in names]:
+            raise SettingsError(
+                f"teacher {given} does not know the label {missing[0]!r}; leave that teacher out"
+            )
     weight = settings.teacher_weight
     soft = _mean(settings, corpus.label_set, corpus.texts, STORED, cpu=cpu, tell=tell)
     parts = [(1 - weight) * corpus.labels + weight * soft]
@@ -225,10 +231,6 @@ def _mean(
         names, probabilities = probabilities_of(
             teacher, texts, stored, precision=settings.precision, cpu=cpu, tell=tell
         )
-        if missing := [name for name in labels.names if name not in names]:
-            raise SettingsError(
-                f"teacher {given} does not know the label {missing[0]!r}; leave that teacher out"
-            )
         mean += probabilities[:, [names.index(name) for name in labels.names]]
     return soften(mean / len(settings.teacher), settings.teacher_temperature)
 

@@ -57,10 +57,9 @@ def work(order: Mapping[str, Any]) -> None:
     corpus = choice.load(settings.corpus, settings.label_set)
     if fingerprint(corpus) != order["fingerprint"]:
         raise DataError("was changed since the experiment was planned; start it again", settings.corpus)
-    if not resume:
-        folder.mkdir(parents=True, exist_ok=True)
-        choice.save(folder)
-    run_training(settings, corpus, folder, resume=resume, cpu=order["cpu"], weights=order["weights"])
+    run_training(
+        settings, corpus, folder, resume=resume, cpu=order["cpu"], weights=order["weights"], choice=choice
+    )
 
 
 def _clear(folder: Path) -> None:
