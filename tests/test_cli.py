@@ -124,7 +124,7 @@ def test_skeleton_is_refused_until_filled_in(rows: Path, tmp_path: Path, tiny_li
 def test_definitions_that_only_repeat_names_are_none(tmp_path: Path) -> None:
     file = tmp_path / "lazy.toml"
     file.write_text(LabelSet("lazy", ("up", "down"), ("up", "down")).to_toml(), encoding="utf-8")
-    assert "only repeat the names" in emodef_command("labels", "check", file, code=2).stderr
+    assert "only repeat the names" in emodef_command("labels", "check", file, code=3).stderr
 
 
 # data

@@ -41,7 +41,10 @@ def test_a_missing_corpus_names_both_ways(name: str, tmp_path: Path) -> None:
 def test_options_that_do_not_fit() -> None:
     with pytest.raises(SettingsError, match=r"on_error is 'ignore'; it can be 'fail' .* or 'skip'"):
         load_corpus("isear", on_error="ignore")
-    with pytest.raises(SettingsError, match="'isear' has its own columns; leave out text_column"):
+    with pytest.raises(
+        SettingsError,
+        match=r"'isear' has its own columns and labels; leave out text_column \(--text-column\)",
+    ):
         load_corpus("isear", text_column="SIT", label_column=None, allow_unlabelled=False, label_columns=[])
 
 

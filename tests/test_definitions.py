@@ -168,6 +168,18 @@ MISTAKES = [
     ("exclusive = 'false'\n[[labels]]\nname = 'awe'\ndefinition = 'x'\n", 1, "write exclusive = false"),
     ("threshold = 0.4\n[awe]\ndefinition = 'x'\n", 1, "put it into a label's table"),
     ("# nothing\n", None, "no labels; add a line"),
+    ("[labels]\nawe = 'Wonder'\n", 1, r"labels need no \[labels\] above them"),
+    ("awe = 'x'\n[mapping.sentiment]\nawe = 'positive'\n", None, r"did you mean \[mappings"),
+    (
+        "name = 'sentiment'\nawe = 'x'\n[mappings.sentiment]\nawe = 'positive'\n",
+        None,
+        "coarser set of its own name",
+    ),
+    (
+        "exclusive = true\njoy = 'y'\n[awe]\ndefinition = 'x'\nthreshold = 0.4\n",
+        3,
+        "decides nothing where a text has one",
+    ),
     ("awe = Wonder\n", 1, "is not valid TOML"),
 ]
 

@@ -203,6 +203,18 @@ def test_splits_by_column(write: Any) -> None:
     assert "split, column 'part', is empty" in str(splits["test"].problems[1])
 
 
+def test_numbers_as_table_programs_write_them(write: Any) -> None:
+    file = write("m.csv", "text,label\na,0.0\nb,1.0\nc,1\n")
+    assert read_file(file, label_set=MOODS)["all"].label_lists() == [
+        [MOODS.names[0]],
+        [MOODS.names[1]],
+        [MOODS.names[1]],
+    ]
+    assert "the label 0 is a number" in fault(file)
+    blank = write("m.jsonl", '{"text": "a", "labels": ["joy", " "]}\n')
+    assert ":1: the label ' ' is neither a name nor a number" in fault(blank, label_set=MOODS)
+
+
 def test_folder_of_splits(write: Any, tmp_path: Path) -> None:
     write("set/train.csv", "text,label\na,joy\nb,calm\n")
     write("set/validation.jsonl", '{"text": "c", "labels": ["worry"]}\n')

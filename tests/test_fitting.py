@@ -170,6 +170,12 @@ def test_coarser_levels_have_thresholds_too(predictor: Predictor, tmp_path: Path
     assert len(fitted.info.thresholds["tuned"]["sentiment"]) == len(levelled.coarse["sentiment"])
     found = Predictor.load(fitted.save(tmp_path), threads=1).predict("happy, glad", level="sentiment")
     assert [label.name for label in found.labels] == ["positive"]
+    through = {"calm": "neutral", "rush": "anger", "bliss": "joy"}
+    to_ekman = LabelSet("mine", tuple(MEANT), tuple(MEANT.values()), {"ekman": through})
+    fitted = fit(predictor, *rows(), to_ekman)
+    assert set(fitted.info.label_set.mappings) == {"ekman", "sentiment"}  # as without labelled texts
+    found = Predictor.load(fitted.save(tmp_path), threads=1).predict("happy, glad", level="sentiment")
+    assert [label.name for label in found.labels] == ["positive"]
 
 
 def test_a_dev_split_is_used(predictor: Predictor) -> None:
@@ -259,6 +265,15 @@ def test_the_command_fits_predicts_and_evaluates(files: Path, light: Path) -> No
     assert about["support"] == dict.fromkeys(MEANT, 10)
     found = emodef_command("predict", "--model", out, "happy and glad", "--json")
     assert json.loads(found.stdout)["predicted"] == ["bliss"]
+    parts = files / "parts.csv"
+    table = (files / "mine.csv").read_text(encoding="utf-8").splitlines()
+    splits = ["split", *(("holdout",) * 3), *(["train"] * (len(table) - 4))]
+    parts.write_text(
+        "\n".join(f"{row},{part}" for row, part in zip(table, splits, strict=True)), encoding="utf-8"
+    )
+    swapped = [part if part != files / "mine.csv" else parts for part in given]
+    noted = emodef_command(*swapped, "--split-column", "split", "--out", files / "part")
+    assert "splits that are not used: holdout (3 texts)" in noted.stderr
     measured = emodef_command("evaluate", out, "--data", files / "mine.csv", "--json")
     assert json.loads(measured.stdout)
     more = emodef_command(

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from commands import emodef_command
 from emodef.checking import check, of_words, on_data
 from emodef.corpora import Corpus
+from emodef.corpora.held_out import only_labels
 from emodef.definitions import read_labels
 from emodef.errors import DataError
 from emodef.predictor import Predictor
@@ -62,6 +63,8 @@ def rows(tmp_path: Path) -> Path:
         ("home sickness", "Being sick of home", "circular"),
         ("weariness", "Being weary", "circular"),
         ("dread", "Dark fear", "short"),
+        ("dread", "A very strong feeling", "empty"),
+        ("dread", "5 !", "empty"),
         ("annoyance", "Mild anger, irritation", None),
         ("joy", "Joy at another's good fortune", None),
         ("awe", "Wonder mixed with respect", None),
@@ -109,6 +112,8 @@ def test_on_data(predictor: Predictor) -> None:
     assert shares == sorted(shares, reverse=True)
     told = check(definitions, predictor, corpus)
     assert ("place", "glee") in {f.labels for f in told.findings if f.kind == "confused"}
+    turned = only_labels(corpus, definitions.names[::-1])  # as a published corpus has an order of its own
+    assert on_data(own, turned) == found
     empty = Corpus("few", "all", texts[:2], hot[:2], definitions.label_set, ["a", "b"])
     assert on_data(own, empty).auc["rage"] is None
     with pytest.raises(DataError, match="few is labelled with glee, mirth"):

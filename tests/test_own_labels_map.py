@@ -136,5 +136,8 @@ def test_what_cannot_be_drawn(tiny_light: Path, tmp_path: Path) -> None:
     assert "no mapping to 'ekman'" in failed(
         "--model", tiny_light, "--level", "ekman", "--out", tmp_path / "map.svg", code=3
     )
+    assert "no mapping to 'ekman'" in failed(
+        "--model", tiny_light, "--level", "ekman", code=3
+    )  # nothing drawn
     plain = build_tiny_light(tmp_path / "plain", match=None, scores="emotion")
     assert "was not trained to match definitions" in failed("--model", plain)

@@ -75,6 +75,12 @@ def test_the_command(tmp_path: Path) -> None:
         found = list(csv.DictReader(file))
     assert [row["id"] for row in found] == [f"recombined:{i}" for i in range(1, 16)]
     assert all({"day", "sing.", "Nobody"} & set(row["text"].split()) for row in found)
+    mine = tmp_path / "mine.csv"
+    before = mine.read_bytes()
+    for command in (("recombine", mine), ("pairs", mine), ("recombine", tmp_path)):
+        refused = emodef_command("data", *command, "--out", mine, code=2)
+        assert "is the input itself" in refused.stderr
+    assert mine.read_bytes() == before
     told = emodef_command(
         "data", "recombine", str(tmp_path / "mine.csv"), "--out", str(tmp_path / "new.txt"), code=2
     )

@@ -60,8 +60,11 @@ def test_a_wording_scores_as_its_predictor_does(predictor: Predictor) -> None:
 
 def test_labels_that_differ_are_refused(predictor: Predictor) -> None:
     changed = {"fright" if name == "dread" else name: text for name, text in GOOD.items()}
-    with pytest.raises(DataError, match="mine does not have the labels of moods: dread, fright"):
+    with pytest.raises(DataError, match="mine lacks labels of moods: dread; write"):
         compare_wordings({"mine": read_labels(changed)}, corpus(False), predictor)
+    more = {**GOOD, "fright": "A sudden fear"}
+    with pytest.raises(DataError, match="mine has labels that moods does not have: fright; take"):
+        compare_wordings({"mine": read_labels(more)}, corpus(False), predictor)
     with pytest.raises(DataError, match="have one label; write exclusive = true in mine"):
         compare_wordings({"mine": read_labels(GOOD)}, corpus(True), predictor)
 

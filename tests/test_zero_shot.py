@@ -368,6 +368,16 @@ def test_a_file_of_ones_own_needs_definitions(
     found = json.loads(emodef_command(*given, *own, *labels, "--json").stdout)
     assert {row["texts"] for row in found} == {4}
     assert {tuple(row["labels"]) for row in found} == {("glad", "cross")}
+    for asked in (own, labels):  # would tell of what was measured before
+        told = emodef_command("zero-shot", *given[2:], *asked, code=2).stderr
+        assert "no model to score with" in told
+    elsewhere = [part if part is not folder else folder / "nothing" for part in given[:-1]]
+    elsewhere[elsewhere.index("--rows") + 1] = folder / "other.jsonl"
+    page = folder / "page.md"
+    both = emodef_command(*elsewhere, *own, *labels, "--json", "--out", page)
+    assert "GoEmotions is not at hand" in both.stderr
+    assert {row["texts"] for row in json.loads(both.stdout)} == {4}
+    assert "matching" in page.read_text(encoding="utf-8")
     unused = emodef_command(*given, "--corpus", "isear", *labels, code=2).stderr
     assert "name that file with --corpus" in unused
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from emodef.corpora import Corpus
+from emodef.corpora.held_out import only_labels
 from emodef.definitions import Definitions
 from emodef.errors import DataError
 from emodef.metrics import Measurement, decide
@@ -114,7 +115,11 @@ def of_words(definitions: Definitions) -> list[Finding]:
     for name, written in zip(definitions.names, definitions.definitions, strict=True):
         for text in written:
             words = _WORD.findall(text)
-            if _only_repeats(name, words):
+            if _is_empty(words):
+                found.append(
+                    Finding("empty", (name,), f"{name}: {text!r} says nothing of what it is; say what it is like, or when one feels it")
+                )  # fmt: skip
+            elif _only_repeats(name, words):
                 found.append(
                     Finding(
                         "circular", (name,), f"{name}: {text!r} only repeats the name; say what it is like, or when one feels it"
@@ -131,11 +136,12 @@ def of_words(definitions: Definitions) -> list[Finding]:
 
 def on_data(predictor: Predictor, corpus: Corpus) -> OnData:
     """Scores of a predictor on texts labelled with its labels. Raises DataError where the labels differ."""
-    truth, names = corpus.labels.astype(bool), predictor.label_set.names
-    if corpus.label_set.names != names:
+    names = predictor.label_set.names
+    if set(corpus.label_set.names) != set(names):
         raise DataError(
             f"{corpus.name} is labelled with {', '.join(corpus.label_set.names)}, not with {', '.join(names)}"
         )
+    truth = only_labels(corpus, names).labels.astype(bool)  # a published corpus has an order of its own
     values = predictor.predict_proba(corpus.texts)
     thresholds = resolve_thresholds(None, None, predictor.info)
     chosen = decide(values, 0.0 if thresholds is None else thresholds, exclusive=thresholds is None)
@@ -159,7 +165,11 @@ def on_data(predictor: Predictor, corpus: Corpus) -> OnData:
 def _only_repeats(name: str, words: Sequence[str]) -> bool:
     own = [word.casefold() for word in _WORD.findall(name)]
     told = [word.casefold() for word in words if word.casefold() not in _EMPTY]
-    return all(any(_same_stem(word, each) for each in own) for word in told)
+    return bool(told) and all(any(_same_stem(word, each) for each in own) for word in told)
+
+
+def _is_empty(words: Sequence[str]) -> bool:
+    return all(word.casefold() in _EMPTY for word in words)
 
 
 def _same_stem(first: str, second: str) -> bool:

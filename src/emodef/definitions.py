@@ -89,7 +89,7 @@ def read_labels(source: Labels) -> Definitions:
     A file has a line for each label, `awe = "Wonder mixed with respect"`; or a table, `[awe]` with `definition = "..."` or
     `definitions = ["...", ...]`, and if wished `examples = ["...", ...]` and `threshold = 0.4`; or [[labels]] tables, as a label set
     file has them, each with a name and the same keys. Beside the labels may stand `name` (of the set), `exclusive = true` (one label
-    a text), and `[mappings.LEVEL]`. A mapping has a definition, several, or such a table for each name.
+    a text), and `[mappings.LEVEL]`. A mapping is read as such a file is: a label called "name" needs a table there too.
 
     Raises LabelSetError naming file, line and remedy.
     """
@@ -184,6 +184,11 @@ def _build(d: Mapping[str, Any], place: _Place, name: str) -> Definitions:
 
 def _refuse_misplaced(d: Mapping[str, Any], place: _Place) -> None:
     """What is surely not meant as a label of that name."""
+    labels, mapping = d.get("labels"), d.get("mapping")
+    if isinstance(labels, Mapping) and not any(part in labels for part in _OF_A_LABEL):
+        raise place.error("labels need no [labels] above them; take that line out", "labels")
+    if isinstance(mapping, Mapping) and any(isinstance(value, Mapping) for value in mapping.values()):
+        raise place.error("[mapping. ...] is not known; did you mean [mappings. ...]?")
     exclusive, threshold = d.get("exclusive"), d.get("threshold")
     if isinstance(exclusive, str) and (meant := exclusive.strip().lower()) in ("true", "false"):
         raise place.error(
@@ -276,6 +281,12 @@ class _Checked:
             if threshold is not None and not 0 <= threshold < 1:
                 raise self.error(
                     f"label {name!r}: threshold = {threshold}; give a number from 0 to below 1", name
+                )
+            if threshold is not None and self.exclusive:
+                raise self.error(
+                    f"label {name!r}: a threshold decides nothing where a text has one label, the likeliest; remove it, or "
+                    "exclusive = true",
+                    name,
                 )
             owner[name.casefold()] = name
         self._no_copies("definition", self.definitions, across=True)

@@ -47,6 +47,10 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         _check_names(self)
+        if self.name in self.mappings:
+            raise LabelSetError(
+                f'the label set {self.name!r} is mapped to a coarser set of its own name; give it another one: name = "..."'
+            )
         found = {level: _coarse_set(self, level) for level in self.mappings}
         if unused := sorted(set(self.coarse) - set(found)):
             raise LabelSetError(

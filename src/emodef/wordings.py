@@ -79,7 +79,7 @@ def wordings_table(found: Sequence[Wording], corpus: Corpus) -> Table:
     columns = (
         Column("definitions"),
         *(Column("macro F1" if single else f"F1, {policy}", "percent", 1) for policy in policies),
-        Column("macro AUC", "percent", 1),
+        Column("macro AUC" if single else f"AUC, {policies[0]}", "percent", 1),
     )
     rows: list[tuple[Cell, ...]] = [
         (name, *(by[name, policy].macro_f1 for policy in policies), by[name, policies[0]].macro_auc)
@@ -95,10 +95,13 @@ def wordings_table(found: Sequence[Wording], corpus: Corpus) -> Table:
 
 def _check(name: str, definitions: Definitions, corpus: Corpus) -> None:
     own, theirs = set(definitions.names), set(corpus.label_set.names)
-    if own != theirs:
-        wrong = ", ".join(sorted(own ^ theirs))
+    if missing := sorted(theirs - own):
         raise DataError(
-            f"{name} does not have the labels of {corpus.name}: {wrong}; write a definition of each of them"
+            f"{name} lacks labels of {corpus.name}: {', '.join(missing)}; write a definition of each"
+        )
+    if surplus := sorted(own - theirs):
+        raise DataError(
+            f"{name} has labels that {corpus.name} does not have: {', '.join(surplus)}; take them out of a copy of it"
         )
     if definitions.label_set.exclusive != corpus.label_set.exclusive:
         has = "one label" if corpus.label_set.exclusive else "several labels"

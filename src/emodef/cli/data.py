@@ -107,7 +107,9 @@ def recombine(
     count: Annotated[
         int | None, typer.Option(min=1, help="New texts. By default as many as there are.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Which split.")] = "train",
+    split: Annotated[
+        str | None, typer.Option(help="Which split. By default train; of a file without splits, all of it.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which parts are drawn.")] = 42,
     labels: options.Labels = None,
     data_dir: options.DataDir = None,
@@ -117,6 +119,7 @@ def recombine(
     label_columns: options.LabelColumns = None,
     split_column: options.SplitColumn = None,
     delimiter: options.Delimiter = None,
+    allow_unlabelled: options.AllowUnlabelled = False,
 ) -> None:
     """Make new texts of parts of a corpus's own: texts without labels, for teachers to label (setting unlabelled).
 
@@ -128,7 +131,10 @@ def recombine(
     from emodef.corpora import load_corpus
     from emodef.corpora.recombined import recombine as make
 
-    columns = options.columns(text_column, label_column, label_columns, None, split_column, delimiter)
+    _refuse_input(name, out)
+    columns = options.columns(
+        text_column, label_column, label_columns, None, split_column, delimiter, allow_unlabelled
+    )
     splits = load_corpus(name, data_dir=data_dir, on_error=on_error.value, label_set=labels, **columns)
     options.report_problems(splits.values())
     corpus = _split_of(splits, split, name)
@@ -140,7 +146,9 @@ def recombine(
 @app.command()
 def pairs(
     name: CorpusName,
-    split: Annotated[str, typer.Option(help="Which split.")] = "train",
+    split: Annotated[
+        str | None, typer.Option(help="Which split. By default train; of a file without splits, all of it.")
+    ] = None,
     epoch: Annotated[
         int, typer.Option(min=0, help="Negatives are drawn anew each epoch, counted from 0.")
     ] = 0,
@@ -157,6 +165,7 @@ def pairs(
     id_column: options.IdColumn = None,
     split_column: options.SplitColumn = None,
     delimiter: options.Delimiter = None,
+    allow_unlabelled: options.AllowUnlabelled = False,
     out: Annotated[
         Path | None, typer.Option(help="Write them all: .csv or .jsonl.", rich_help_panel="Output")
     ] = None,
@@ -174,17 +183,24 @@ def pairs(
     """
     from emodef.corpora import load_corpus
 
-    columns = options.columns(text_column, label_column, label_columns, id_column, split_column, delimiter)
+    if out is not None:
+        if json:
+            raise SettingsError("--json prints pairs and --out writes them: give one")
+        _refuse_input(name, out)
+    columns = options.columns(
+        text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
+    )
     splits = load_corpus(name, data_dir=data_dir, on_error=on_error.value, label_set=labels, **columns)
     options.report_problems(splits.values())
-    total, rows = _pairs(_split_of(splits, split, name), seed, epoch)
+    corpus = _split_of(splits, split, name)
+    total, rows = _pairs(corpus, seed, epoch)
     if out is not None:
         written = _write_rows(out, rows, ("id", "text", "label", "definition", "pair"), limit)
         typer.echo(f"{out}: {written:,} pairs", err=True)
         return
     shown = [row for row, _ in zip(rows, range(limit or 6), strict=False)]
     if json:
-        about = {"corpus": name, "split": split, "seed": seed, "epoch": epoch}
+        about = {"corpus": name, "split": corpus.split, "seed": seed, "epoch": epoch}
         options.print_json({**about, "count": total, "pairs": shown})
         return
     from rich.table import Table
@@ -197,11 +213,18 @@ def pairs(
     options.output().print(table)
 
 
-def _split_of(splits: Mapping[str, Corpus], split: str, name: str) -> Corpus:
-    """One of the splits; of a file that has none, the whole. Raises SettingsError."""
+def _refuse_input(name: str, out: Path) -> None:
+    """Raise SettingsError where `out` is the corpus itself, or one of its files."""
+    source = Path(name)
+    if out.exists() and source.exists() and any(out.samefile(path) for path in (source, *source.glob("*"))):
+        raise SettingsError(f"--out {out}: is the input itself; name another file")
+
+
+def _split_of(splits: Mapping[str, Corpus], split: str | None, name: str) -> Corpus:
+    """The split that was asked for; by default train, or all of a file that has no splits. Raises SettingsError."""
     from emodef.measuring import choose_split
 
-    return choose_split(splits, name, "all" if set(splits) == {"all"} else split)
+    return choose_split(splits, name, split or ("all" if set(splits) == {"all"} else "train"))
 
 
 def _pairs(corpus: Corpus, seed: int, epoch: int) -> tuple[int, Iterator[dict[str, Any]]]:

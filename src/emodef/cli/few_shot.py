@@ -43,6 +43,7 @@ def run(
     text_column: options.TextColumn = None,
     label_column: options.LabelColumn = None,
     label_columns: options.LabelColumns = None,
+    allow_unlabelled: options.AllowUnlabelled = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -67,7 +68,7 @@ def run(
     given = {"corpora": corpora, "arms": arms, "sizes": sizes}
     chosen = {key: tuple(value) for key, value in given.items() if value}
     settings = CurveSettings(**chosen, splits=splits, label_set=labels)  # type: ignore[arg-type]
-    own = options.columns(text_column, label_column, label_columns, None, None, None)
+    own = options.columns(text_column, label_column, label_columns, None, None, None, allow_unlabelled)
     options.refuse_columns(own, settings.corpora, "--corpus")
     choice = DataChoice(None if data_dir is None else str(data_dir), on_error.value, columns=own)
     predictor = Predictor.load(model, threads=threads)

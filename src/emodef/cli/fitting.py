@@ -88,6 +88,7 @@ def fit(
       emodef predict --model models/mine "What a day!"
       emodef evaluate models/mine --data test.csv
     """
+    from emodef.corpora.held_out import only_labels
     from emodef.fitting import check_free
     from emodef.fitting import fit as fit_head
     from emodef.predictor import Predictor
@@ -109,6 +110,9 @@ def fit(
     options.report_problems(corpus.values(), quiet)
     if "train" not in corpus:
         raise DataError(f"no split to fit to, it has: {', '.join(corpus)}; name one of them train", data)
+    options.report_unused(corpus, quiet)
+    if meant is not None and set(meant.names) == set(corpus["train"].label_set.names):
+        corpus = {split: only_labels(part, meant.names) for split, part in corpus.items()}
     train, dev = corpus["train"], corpus.get("dev")
     if meant is None:
         from emodef.definitions import Definitions

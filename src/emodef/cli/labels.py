@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from emodef.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from emodef.checking import Check
+    from emodef.definitions import Definitions
     from emodef.predictor import Predictor
     from emodef.similarity import Pair
 
@@ -70,7 +71,7 @@ def show(name: LabelSetName, json: options.Json = False) -> None:
     definitions = read_labels(name)
     labels = definitions.label_set
     if json:
-        options.print_json(labels.to_dict())
+        options.print_json(_described(definitions))
         return
     from rich.table import Table
     from rich.text import Text
@@ -83,6 +84,17 @@ def show(name: LabelSetName, json: options.Json = False) -> None:
     console = options.output()
     console.print(f"{labels.name}: {len(labels)} labels, {kind}", markup=False)
     console.print(table)
+
+
+def _described(definitions: Definitions) -> dict[str, Any]:
+    """The set as a label set's file has it, with what each label has besides its first definition."""
+    content = definitions.label_set.to_dict()
+    for k, label in enumerate(content["labels"]):
+        several, examples = definitions.definitions[k], definitions.examples[k]
+        label |= {"definitions": list(several)} if len(several) > 1 else {}
+        label |= {"examples": list(examples)} if examples else {}
+        label |= {} if definitions.thresholds[k] is None else {"threshold": definitions.thresholds[k]}
+    return content
 
 
 @app.command()
@@ -171,12 +183,14 @@ def check(
     definitions = read_labels(file)
     labels = definitions.label_set
     if is_derived(labels):
-        raise SettingsError(
-            f"{file}: the definitions only repeat the names; write a line on what each label means"
-        )
+        raise DataError("the definitions only repeat the names; write a line on what each label means", file)
     columns = options.columns(
         text_column, label_column, label_columns, None, None, delimiter, allow_unlabelled
     )
+    if columns and data is None:
+        raise SettingsError(
+            f"{options.named(columns)}: of labelled texts; name these with --data, or leave this out"
+        )
     corpus = None if data is None else labelled(data, labels, columns, on_error)
     found = checked(definitions, _matching(model, threads, data is not None), corpus)
     if json:
@@ -296,6 +310,10 @@ def draw_map(
         raise SettingsError(
             "this model was not trained to match definitions; its labels have no place to be drawn at"
         )
+    of = level or next(iter(predictor.levels), None)
+    places = (
+        None if of is None else predictor.label_set.groups(of)
+    )  # also where nothing is drawn: there may be no such level
     cosine = cosines(head.weight)
     on = None if round_one is None else on_wheel(names, cosine, round_one)
     if round_one is not None and on is None:
@@ -304,11 +322,7 @@ def draw_map(
     if out is not None:
         from emodef.paper.figures.similarity import draw_similarity
 
-        of = level or next(iter(predictor.levels), None)
-        groups = None
-        if of is not None:
-            coarse, places = predictor.label_set.groups(of)
-            groups = [coarse.names[k] for k in places]
+        groups = None if places is None else [places[0].names[k] for k in places[1]]
         about = f"Definitions as {predictor.info.about.get('name', 'the model')} reads them"
         drawing = draw_similarity(names, cosine, groups=groups, wheel=on, about=about)
         write_bytes(out, drawing.svg().encode() if out.suffix == ".svg" else drawing.png())

@@ -267,6 +267,16 @@ def report_problems(splits: Iterable[Corpus], quiet: bool = False) -> None:
         typer.echo(f"note: {len(problems):,} rows left out in all; 'emodef data show' counts them", err=True)
 
 
+def report_unused(splits: Mapping[str, Corpus], quiet: bool = False) -> None:
+    """Say which splits training does not look at, perhaps for their names."""
+    unused = {name: len(part) for name, part in splits.items() if name not in ("train", "dev", "test")}
+    if unused and not quiet:
+        told = ", ".join(f"{name} ({count:,} texts)" for name, count in unused.items())
+        typer.echo(
+            f"note: splits that are not used: {told}; name them train, dev or test to use them", err=True
+        )
+
+
 def write_page(out: Path, heading: str, introduction: Path | None, tables: Iterable[Table]) -> None:
     """Write tables as one Markdown page, under a title and the words of a file, and say so."""
     from emodef.atomic import write_text
@@ -275,4 +285,4 @@ def write_page(out: Path, heading: str, introduction: Path | None, tables: Itera
     words = introduction.read_text(encoding="utf-8").strip() if introduction else ""
     page = [f"# {heading}", words, *(render(table, "markdown").strip() for table in tables)]
     write_text(out, "\n\n".join(part for part in page if part) + "\n")
-    typer.echo(f"wrote {out}")
+    typer.echo(f"written: {out}", err=True)

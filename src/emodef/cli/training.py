@@ -150,6 +150,7 @@ def train(
 
         settings = few_epochs(settings, len(corpus["train"]))
     options.report_problems(corpus.values(), quiet)
+    options.report_unused(corpus, quiet)
     if dry_run:
         with_hashes(settings)  # teachers and texts that are not there
         _print_plan(settings, corpus, json)

@@ -49,7 +49,12 @@ def compare(
     ] = "Definitions compared",
     introduction: Annotated[
         Path | None,
-        typer.Option(help="A Markdown file to put under the title.", rich_help_panel="Output"),
+        typer.Option(
+            help="A Markdown file to put under the title.",
+            rich_help_panel="Output",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the table here, as Markdown.", rich_help_panel="Output")
@@ -88,14 +93,13 @@ def compare(
         policies = [name for name in POLICIES if name != "mean_tuned" or not corpus.label_set.exclusive]
     predictor = Predictor.load(model, threads=threads)
     found = compare_wordings(wordings, corpus, predictor, policies=policies)
+    table = wordings_table(found, corpus)
     if json:
         options.print_json([asdict(each) for each in found])
-        return
-    table = wordings_table(found, corpus)
-    if out is None:
+    elif out is None:
         print_table(table, options.output())
-        return
-    options.write_page(out, heading, introduction, [table])
+    if out is not None:
+        options.write_page(out, heading, introduction, [table])
 
 
 def labelled(

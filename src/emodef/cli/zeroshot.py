@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emodef.cli import options
-from emodef.errors import SettingsError
+from emodef.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from emodef.zeroshot.measuring import Data
@@ -69,7 +69,12 @@ def zero_shot(
     heading: Annotated[str, typer.Option(help="Title of the page.", rich_help_panel="Output")] = "Zero-shot",
     introduction: Annotated[
         Path | None,
-        typer.Option(help="A Markdown file to put under the title.", rich_help_panel="Output"),
+        typer.Option(
+            help="A Markdown file to put under the title.",
+            rich_help_panel="Output",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
     data_dir: options.DataDir = None,
     text_column: options.TextColumn = None,
@@ -103,6 +108,11 @@ def zero_shot(
     own = options.columns(text_column, label_column, label_columns, None, None, delimiter, allow_unlabelled)
     if labels is not None:
         own["label_set"] = labels
+    if (corpus or own) and not (models or untuned):
+        raise SettingsError(
+            "no model to score with; name some ('shipped' is the one emodef brings), or --untuned minilm, or leave out --corpus, --labels "
+            "and options of columns"
+        )
     scored: list[Data] = []
     if models or (corpus and untuned):
         scored = _corpora(corpus or _CORPORA, directory, own, on_error, quiet)
@@ -123,15 +133,14 @@ def zero_shot(
                 measure(each, data, file, tell=console.print)
     if not file.rows:
         raise SettingsError("nothing to measure; name models, or runs that held labels out (--held-out)")
+    tables = zero_shot_tables(file.rows)
     if json:
         typer.echo("[" + ",\n".join(row.to_line() for row in file.rows) + "]")
-        return
-    tables = zero_shot_tables(file.rows)
-    if out is None:
+    elif out is None:
         for table in tables:
             print_table(table, options.output())
-        return
-    options.write_page(out, heading, introduction, tables)
+    if out is not None:
+        options.write_page(out, heading, introduction, tables)
 
 
 def _source(given: str, cpu: bool) -> Source:
@@ -185,7 +194,14 @@ def _corpora(
                 "--out labels.toml', and pass --labels labels.toml"
             )
         found.append(corpus)
-    texts = background_texts(load_corpus("goemotions", data_dir=data_dir)["train"])
+    try:
+        texts = background_texts(load_corpus("goemotions", data_dir=data_dir)["train"])
+    except DataError:
+        texts = []
+        if not quiet:
+            typer.echo(
+                "note: GoEmotions is not at hand; ways that need some of its texts are left out", err=True
+            )
     return [Data(f"{name} {corpus.split}", corpus, texts) for name, corpus in zip(names, found, strict=True)]
 
 

@@ -52,4 +52,7 @@ def load_corpus(
 def _refuse_options(name: str, options: Mapping[str, Any]) -> None:
     unset: tuple[Any, ...] = (None, False, [], ())  # how a command passes what its user left out
     if given := [key for key, value in options.items() if value not in unset]:
-        raise SettingsError(f"the corpus {name!r} has its own columns; leave out {', '.join(given)}")
+        told = [f"{key} (--{'labels' if key == 'label_set' else key.replace('_', '-')})" for key in given]
+        raise SettingsError(
+            f"the corpus {name!r} has its own columns and labels; leave out {', '.join(told)}"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from emodef.labels import LabelSet
 
 DELIMITERS = ("|", ";", ",")
+_WHOLE = re.compile(r"\d+\.0+")  # a whole number with its decimals
 
 
 class UnusableRow(Exception):
@@ -61,7 +63,13 @@ class LabelCells:
     def _name(self, item: Any) -> str:
         if isinstance(item, float) and item.is_integer():
             item = int(item)  # a column of numbers with gaps is read as floats
-        if isinstance(item, bool) or not isinstance(item, int | str) or item == "":
+        if (
+            isinstance(item, str)
+            and _WHOLE.fullmatch(item.strip())
+            and item.strip().casefold() not in self.known
+        ):
+            item = item.strip().partition(".")[0]  # as a table program writes such a column
+        if isinstance(item, bool) or not isinstance(item, int | str) or not str(item).strip():
             raise UnusableRow(f"the label {item!r} is neither a name nor a number")
         name = str(item).strip()
         if name.casefold() in self.known:  # a label may be called 1; its name goes before its number

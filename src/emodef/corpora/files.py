@@ -31,7 +31,11 @@ TEXT_COLUMNS = (
 )
 LABEL_COLUMNS = ("labels", "label", "emotions", "emotion")
 ID_COLUMNS = ("id",)
-SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "val": "dev", "test": "test"}
+SPLITS = {  # as files and columns call them -> as splits are called, in their order
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("dev", "development", "valid", "validation", "val"), "dev"),
+    "test": "test",
+}
 
 
 def read_file(

@@ -24,7 +24,9 @@ from emodef.labels import LabelSet
 from emodef.metrics import coarsen_probabilities, decide
 from emodef.predictor.core import SHIPPED, Predictor
 from emodef.predictor.head import SHIPPED_BASE, HeadInfo, LabelHead, hash_of, unit
+from emodef.predictor.merging import merged_set
 from emodef.predictor.model_file import CARD, HEAD, INFO, MODEL, TOKENIZER
+from emodef.predictor.own import OWN
 from emodef.predictor.session import EMBEDDING
 
 
@@ -103,7 +105,7 @@ def fit(
     definition.
     """
     meant = read_labels(definitions)
-    label_set = meant.label_set
+    label_set = merged_set(meant, predictor.root.info.label_set, (OWN,) * len(meant))  # with all its levels
     given, truth = checked(texts, labels, label_set, "text")
     if len(given) < len(label_set):
         raise DataError(
@@ -161,7 +163,7 @@ def fit(
     }
     path, shipped = base.graph.path, SHIPPED / MODEL
     same = shipped.exists() and (path.resolve() == shipped.resolve() or hash_of(path) == hash_of(shipped))
-    thresholds = _thresholds(chosen, unlabelled, meant)
+    thresholds = _thresholds(chosen, unlabelled, label_set, meant.thresholds)
     info = HeadInfo(label_set, hash_of(path), SHIPPED_BASE if same else MODEL, thresholds, told)
     return FittedHead(base, head, info, start, chosen)
 
@@ -226,15 +228,17 @@ def _own(thresholds: Mapping[str, Any], label_set: LabelSet) -> NDArray[np.float
     return np.broadcast_to(np.asarray(given, dtype=np.float64), (len(label_set),))
 
 
-def _thresholds(chosen: Chosen, unlabelled: Mapping[str, Any], meant: Definitions) -> dict[str, Any]:
+def _thresholds(
+    chosen: Chosen, unlabelled: Mapping[str, Any], label_set: LabelSet, own: Sequence[float | None]
+) -> dict[str, Any]:
     """As head.json has them: of the labels, a user's own kept as given, and of every coarser level."""
-    label_set = meant.label_set
     found: dict[str, Any] = {"fixed": unlabelled["fixed"]}
     if label_set.exclusive:
         return found
     tuned = chosen.thresholds(_own(unlabelled, label_set)).tolist()
-    given = zip(tuned, meant.thresholds, strict=True)
-    found["tuned"] = {label_set.name: [own if own is not None else each for each, own in given]}
+    found["tuned"] = {
+        label_set.name: [each if given is None else given for each, given in zip(tuned, own, strict=True)]
+    }
     for level in label_set.mappings:
         coarse, groups = label_set.groups(level)
 

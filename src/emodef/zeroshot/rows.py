@@ -71,7 +71,11 @@ class RowFile:
 
 def _read(path: Path) -> list[Row]:
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(
+        path.read_text(encoding="utf-8").split("\n"), start=1
+    ):  # names may hold other line ends
+        if not line:
+            continue
         try:
             content = json.loads(line)
             measures = {name: Estimate(**value) for name, value in content.pop("measures").items()}
