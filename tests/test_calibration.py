@@ -122,3 +122,11 @@ def test_the_stored_curve_is_the_formula_of_the_file() -> None:
 def test_what_does_not_fit_is_refused(labels: object, probabilities: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         fit(labels, probabilities)  # type: ignore[arg-type]
+
+
+def test_scores_that_say_the_opposite_keep_their_ranking() -> None:
+    labels, probabilities = drawn(500, [-1.0, -0.8, -1.2], [0.0, 0.0, 0.0])
+    made = fit(labels, probabilities)
+    assert all(slope > 0 for slope in made.slope)
+    before, after = probabilities.argsort(axis=0), made.apply(probabilities).argsort(axis=0)
+    np.testing.assert_array_equal(before, after)

@@ -7,16 +7,19 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from commands import emodef_command
 from emodef.calibration import Calibration
 from emodef.card import measure, write_card
 from emodef.corpora import load_corpus
+from emodef.errors import DataError, SettingsError
 from emodef.labels import LabelSet
 from emodef.measuring import light_reports
 from emodef.origins import origins
 from emodef.predictor import Predictor
+from emodef.predictor.head import HeadInfo, LabelHead, hash_of
 from emodef.probes import probe
 from tiny_light import build_tiny_light
 
@@ -164,6 +167,41 @@ def test_a_model_of_other_labels_has_a_card_too(tiny_light: Path) -> None:
     assert len(measured.notes) == 1
 
 
+def test_labels_of_ones_own_in_columns_of_ones_own(tmp_path: Path) -> None:
+    """No coarser labels, none called neutral; texts under a name of their own, and a row without one."""
+    labels = LabelSet("moods", ("joy", "anger"), ("Being glad", "Being cross"))
+    folder = build_tiny_light(tmp_path / "light", labels=labels)
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = ["body,joy,anger", *("I am so happy,1,0", "I am furious,0,1") * 4, ",1,0"]
+    for split in ("dev", "test"):
+        (data / f"{split}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    options = ["--text-column", "body", "--label-columns", "joy,anger", "--on-error", "skip", "--no-corpora"]
+    said = emodef_command("card", folder, "--data", data, *options)
+    assert "note: 2 rows of the data could not be used and were left out" in said.stderr
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"emodef card light --data data {' '.join(options)}`" in page
+    assert "| test | 8 |" in page
+    assert "2 rows of the data could not be used" in page
+    assert re.search(r"other languages in [^.]*%, without a warning\.", page)
+    assert "–%" not in page
+
+
+def test_a_fitted_head_keeps_its_own_card(light: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(light, tmp_path / "mine")
+    head = LabelHead(np.zeros((2, 36), dtype=np.float32), np.zeros(2, dtype=np.float32))
+    pets = LabelSet("pets", ("cat", "dog"), ("It purrs", "It barks"))
+    head.write(folder, HeadInfo(pets, base_hash=hash_of(folder / "model.onnx")))
+    with pytest.raises(DataError, match=r"whose card .* 'emodef fit' wrote"):
+        write_card(folder, corpora=False)
+    assert not (folder / "card.json").exists()
+
+
+def test_columns_are_of_data_that_are_named(light: Path) -> None:
+    with pytest.raises(SettingsError, match="text_column"):
+        measure(Predictor.load(light), columns={"text_column": "body"}, corpora=False)
+
+
 # the commands
 
 
@@ -198,6 +236,8 @@ def test_card_command(light: Path, tmp_path: Path) -> None:
         (["probe", "--model", "LIGHT", "--threshold", "high"], 2, "give tuned, fixed, a number"),
         (["card", "LIGHT", "--data", "none-such"], 3, "no such corpus"),
         (["card", "LIGHT", "--out", __file__], 2, "is a file"),
+        (["card", "LIGHT", "--split-column", "part"], 2, "--split-column: this is about other data"),
+        (["probe", "--model", "LIGHT", "--seed", "-1"], 2, "--seed"),
     ],
 )
 def test_command_errors(light: Path, arguments: list[str], code: int, message: str) -> None:

@@ -153,3 +153,38 @@ def test_the_command_writes_one_page(runs: dict[str, Path], tmp_path: Path) -> N
     assert text.startswith("# A page\n\nWhat was asked.\n")
     assert text.count("macro average") == 2  # a table by label for each policy
     assert "match over none" in text
+
+
+def test_a_run_has_one_row_wherever_it_is_named(runs: dict[str, Path]) -> None:
+    named = [str(runs["match"]), str(runs["none"]), f"{runs['match']}:emotion"]
+    made, *_ = compare_runs([Contender.parse(each) for each in named], policies=("fixed",))
+    assert [row[0] for row in made.rows] == ["match", "none"]
+
+
+def test_a_split_that_is_not_there_is_named(runs: dict[str, Path], tmp_path: Path) -> None:
+    contenders = [Contender.parse(str(runs["none"])), Contender.parse(str(runs["cdp"]))]
+    with pytest.raises(SettingsError, match="split 'train', it has: dev, test"):
+        compare_runs(contenders, split="train")
+    later = shutil.copytree(runs["none"].parent / "corpus", tmp_path / "corpus")
+    (later / "test.jsonl").unlink()
+    moved = shutil.copytree(runs["none"], tmp_path / "none")
+    settings = json.loads((moved / "settings.json").read_text(encoding="utf-8"))
+    (moved / "settings.json").write_text(json.dumps(settings | {"corpus": str(later)}), encoding="utf-8")
+    with pytest.raises(DataError, match="its corpus has no test any more"):
+        compare_runs([Contender.parse(str(moved))])
+
+
+def test_in_a_pipe_no_figure_is_cut_off(runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    arguments = ["compare", str(runs["none"]), str(runs["match"]), "--policy", "fixed"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "…" not in result.stdout
+    assert max(map(len, result.stdout.splitlines())) > 80
+
+
+def test_what_only_a_page_has_is_refused_without_one(runs: dict[str, Path]) -> None:
+    for option in (["--heading", "A page"], ["--introduction", "words.md"]):
+        result = CliRunner().invoke(app, ["compare", str(runs["none"]), str(runs["match"]), *option])
+        assert result.exit_code == 2
+        assert "name its file with --out" in " ".join(result.stderr.split())

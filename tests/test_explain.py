@@ -118,6 +118,21 @@ def test_very_many_words_go_together(predictor: Predictor, monkeypatch: pytest.M
     assert "happy" in found.strongest("joy", 1)[0].text
 
 
+def test_words_without_tokens_at_the_ends_of_a_group(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explain, "MOST_WORDS", 4)
+    text = "\u200b so happy it is \u200b \u200b \u200b"
+    found = predictor.explain(text, labels="joy")
+    assert [word.text for word in found.words] == ["\u200b so", "happy it", "is \u200b", "\u200b \u200b"]
+    whole = predictor.predict(text).scores["joy"]
+    for word in found.words:
+        without = predictor.predict(text[: word.start] + text[word.end :]).scores["joy"]
+        assert word.contributions["joy"] == pytest.approx(whole - without, abs=1e-6)
+    assert abs(found.words[1].contributions["joy"]) > 0.01
+    assert found.words[3].contributions["joy"] == 0
+
+
 def test_words(predictor: Predictor) -> None:
     def words(text: str) -> list[str]:
         return [word.text for word in predictor.explain(text, labels="joy").words]

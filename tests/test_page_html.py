@@ -126,7 +126,8 @@ def test_the_command(put: Put) -> None:
     assert "row 3, 'soon' is not a time" in result.stderr
     content = json.loads(Parts(written).texts("script", type="application/json")[0])
     assert content["about"]["facts"] == ["p.csv"]
-    assert len(content["about"]["notes"]) == 2
+    assert len(content["about"]["notes"]) == 3
+    assert "Times read: 1, from 2024-05-01T00:00 to 2024-05-01T00:00. They make no timeline" in result.stderr
 
     result = emodef_command(
         "report", folder / "p.csv", "--examples", 0, "--out", folder / "a" / "b.html", "--quiet"
@@ -150,6 +151,36 @@ def test_what_the_command_refuses(put: Put, arguments: list[str], code: int, rea
     result = emodef_command("report", folder / "p.csv", *arguments, code=code)
     assert reason in result.stderr
     assert not list(folder.glob("*.html"))
+
+
+def test_a_folder_is_refused(put: Put) -> None:
+    folder = put({"p.csv": "text\n"})
+    for given in (folder, "."):
+        assert "is a folder; give the file that" in emodef_command("report", given, code=3).stderr
+
+
+def test_a_given_label_set_that_no_text_has_a_label_of(put: Put) -> None:
+    folder = put({"p.csv": "text,predicted,probabilities\nIt rains.,,\n"})
+    result = emodef_command("report", folder / "p.csv", "--labels", "isear")
+    assert "p.html: 1 text\n" in result.stderr
+
+
+def test_a_title_and_a_file_name_that_are_not_utf8(put: Put) -> None:
+    folder = put({"p.csv": "text,predicted,probabilities\na,joy,0.9\nb,joy,9\n"})
+    odd = (folder / "p.csv").rename(folder / "caf\udce9.csv")
+    emodef_command(
+        "report", odd, "--title", "Caf\udce9", "--out", folder / "p.html", "--on-error", "skip", "--quiet"
+    )
+    written = (folder / "p.html").read_text(encoding="utf-8")
+    about = json.loads(Parts(written).texts("script", type="application/json")[0])["about"]
+    assert (about["title"], about["facts"]) == ("Caf?", ["caf?.csv"])
+    assert "caf?.csv:3" in about["notes"][0]
+
+
+def test_no_chart_hands_a_call_as_many_arguments_as_there_are_data() -> None:
+    (script,) = Parts(page("a")).texts("script", type="module")
+    assert not re.search(r"Math\.(max|min)\([^()]*\.\.\.", script)
+    assert not re.search(r"\.push\(\.\.\.", script)
 
 
 def test_bad_rows_stop_it_or_are_said(put: Put) -> None:

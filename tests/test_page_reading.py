@@ -178,7 +178,7 @@ def test_bad_rows(put: Put, row: str | bytes, reason: str) -> None:
     assert reason in str(error.value)
     source = open_predictions(folder / "p.csv", on_error="skip")
     assert [found.text for found in source.rows()] == ["x", "y"]
-    assert "1 row could not be used" in source.notes()[0]
+    assert "1 row could not be used and is left out" in source.notes()[0]
     assert "p.csv:3" in source.notes()[0]
 
 
@@ -223,6 +223,42 @@ def test_without_texts(put: Put) -> None:
     assert [(row.text, list(row.scores)) for row in found] == [(None, ["joy"]), (None, [])]
 
 
+@pytest.mark.parametrize("form", ["labels", "probabilities"])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_rows_without_a_prediction_where_no_column_is_the_text(
+    tiny_light: Path, put: Put, suffix: str, form: str
+) -> None:
+    """Predict's own files tell them by nulls and empty p_LABEL columns; a CSV of labels does not, which is said."""
+    if suffix == "parquet":
+        pytest.importorskip("polars")
+    folder = put({"in.csv": "body,id\nit is so,1\n,2\n \t,3\nhappy,4\n"})
+    out = folder / f"out.{suffix}"
+    arguments = (
+        "--file",
+        folder / "in.csv",
+        "--text-column",
+        "body",
+        "--out",
+        out,
+        "--form",
+        form,
+        "--quiet",
+    )
+    emodef_command("predict", "--model", tiny_light, *arguments)
+    source = open_predictions(out, needs_texts=False)
+    assert source.text_column is None
+    found = [list(row.scores) for row in source.rows()]
+    if suffix == "csv" and form == "labels":
+        assert found == [[], [], [], ["joy"]]
+        assert source.gaps.predictions == 0
+        (note,) = source.notes()
+        assert "counted as texts without a label: 3" in note
+        assert "--text-column" in note
+    else:
+        assert found == [[], ["joy"]]
+        assert source.notes() == ["Rows without a prediction, left out: 2."]
+
+
 MAY = datetime(2024, 5, 1, tzinfo=UTC)
 
 
@@ -235,6 +271,10 @@ MAY = datetime(2024, 5, 1, tzinfo=UTC)
         ("2024/5/1", MAY),
         ("2024/05/01 09:30", MAY.replace(hour=9, minute=30)),
         ("2024", datetime(2024, 1, 1, tzinfo=UTC)),
+        (2024, datetime(2024, 1, 1, tzinfo=UTC)),
+        (2024.0, datetime(2024, 1, 1, tzinfo=UTC)),
+        (20240501, MAY),
+        (20240501093000, MAY.replace(hour=9, minute=30)),
         ("20240501093000", MAY.replace(hour=9, minute=30)),
         (" 2024-05-01T09:30:15.25Z ", MAY.replace(hour=9, minute=30, second=15, microsecond=250_000)),
         ("2024-05-01 02:00:00+0200", MAY),
@@ -262,8 +302,8 @@ def test_times(written: object, time: datetime | None) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["soon", "05/01/2024", "2024-13-01", "12:30", "17", 17, 0, -5.0, True, math.inf, "1e30", "9" * 400, [2024], "0000-01-01",
-     "0001-01-01T00:00+05:00", "2024-02-30", "２０２４-05-01x"],
+    ["soon", "05/01/2024", "2024-13-01", "12:30", "17", 17, 0, -5.0, -123, 2024.5, True, math.inf, "1e30", 10**400, "9" * 400, [2024],
+     "0000-01-01", "0001-01-01T00:00+05:00", "2024-02-30", "２０２４-05-01x"],
 )  # fmt: skip
 def test_no_times(written: object) -> None:
     with pytest.raises(ValueError, match=r"time|epoch|calendar"):

@@ -16,10 +16,10 @@ import pytest
 from scipy.stats import binomtest
 
 from emodef.labels import LabelSet
-from emodef.reporting.page import Prediction, Summary, page_content, shipped_sets
+from emodef.reporting.page import Prediction, Summary, page_content, shipped_sets, timeline_notes
 from emodef.reporting.page import summary as summary_module
 from emodef.reporting.page.summary import wilson
-from emodef.reporting.page.times import TEXTS, TimeCounts
+from emodef.reporting.page.times import TEXTS, Series, TimeCounts
 
 GOEMOTIONS = LabelSet.load("goemotions")
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -253,8 +253,33 @@ def test_a_stray_time_does_not_squeeze_the_rest() -> None:
     assert time["first"].startswith("1973-03-04")
 
 
-def test_one_moment_makes_no_timeline() -> None:
-    assert page_content(summarized([Prediction({"joy": 0.5}, "x", START)] * 30))["time"] is None
+@pytest.mark.parametrize(("year", "texts"), [(1970, 140), (1, 140), (9999, 20)])
+def test_one_stray_time_among_few_texts(year: int, texts: int) -> None:
+    stray = Prediction({"joy": 0.5}, "x", datetime(year, 1, 1, tzinfo=UTC))
+    some = [Prediction({"joy": 0.5}, "x", START + timedelta(hours=700 * k / texts)) for k in range(texts)]
+    summary = summarized([stray, *some])
+    content = page_content(summary)
+    shown = content["time"]["series"][content["time"]["opens"]]
+    assert (shown["unit"], shown["outside"]) == ("day", 1)
+    assert len(shown["starts"]) <= 31
+    assert timeline_notes(summary, content) == []
+
+
+@pytest.mark.parametrize(("texts", "outside"), [(10, 0), (19, 1)])
+def test_among_very_few_texts_none_is_stray(texts: int, outside: int) -> None:
+    years = {1970: Counter({TEXTS: 1}), 2024: Counter({TEXTS: texts})}
+    assert Series.of("year", years).outside[TEXTS] == outside
+
+
+def test_one_moment_makes_no_timeline_and_that_is_said() -> None:
+    summary = summarized([Prediction({"joy": 0.5}, "x", START)] * 30)
+    content = page_content(summary)
+    assert content["time"] is None
+    (note,) = timeline_notes(summary, content)
+    assert note.startswith("Times read: 30, from 2024-01-01T00:00 to 2024-01-01T00:00. They make no timeline")
+    assert "--time-column" in note
+    undated = summarized([Prediction({"joy": 0.5}, "x")])
+    assert timeline_notes(undated, page_content(undated)) == []
 
 
 def test_units_change_within_a_fold() -> None:

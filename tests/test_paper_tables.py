@@ -25,7 +25,7 @@ from emodef.paper.table5 import errors, table5
 from emodef.paper.tables import TITLES, build, runs_table
 from emodef.reporting import render
 from table_reading import by_row, value
-from tiny_results import SEEN, write_results
+from tiny_results import MINILM, SEEN, write_corpus, write_results, write_run
 
 REPOSITORY = Path(__file__).parent.parent
 SAMPLE = REPOSITORY / "examples" / "sample"
@@ -223,6 +223,46 @@ def test_table4_gains_are_corrected_over_all_labels_and_setups(study: Study) -> 
         assert isinstance(corrected, float)
         assert corrected >= raw[-1][smallest]
     assert f"{28 * 4} comparisons" in table.notes[0]
+
+
+def test_table4_says_when_the_resamples_are_too_few_to_tell(study: Study) -> None:
+    """112 comparisons: the smallest p, 2 / (R + 1), is below 0.05 / 112 from 4,480 resamples on."""
+    note = table4(study)["paper-bert-gains-fixed"].notes[0]
+    assert "100 resamples are too few to tell of these 112 comparisons" in note
+    assert "take 4,480 or more" in note
+    assert 112 * 2 / (4480 + 1) < 0.05 <= 112 * 2 / (4479 + 1)
+
+
+def test_setups_that_the_paper_has_no_name_for_are_rows_too(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "data")
+    made: dict[str, dict[str, Any]] = {
+        "none": {},
+        "both": {"setup": "match+cdp", "skill": 0.4},
+        "both-longer": {"setup": "cdp+match", "budget": "primary"},
+        "both-p3": {"setup": "cdp+match", "p": 0.3},
+        "own": {"setup": "mlm+match", **MINILM},
+    }
+    for name, given in made.items():
+        write_run(tmp_path / "results" / name, corpus, **given)
+    study = Study(find_runs(tmp_path / "results"), data_dir=tmp_path / "data", resamples=20)
+    both = scored(study, "cdp+match")
+    title, parts = "BERT+cdp+match", table2(study)
+    rows = by_row(parts["paper-fixed"])
+    assert rows[title]["test F1 [95%]"] == both
+    assert f"{title}, emotion head" in rows
+    assert "MiniLM+match+mlm" in by_row(parts["minilm-fixed"])
+    assert "MiniLM+match+mlm" not in rows
+    assert f"{title} over BERT" in by_row(parts["paper-gains-fixed"])
+    by_label = table4(study)
+    assert title in [column.title for column in by_label["paper-bert-fixed"].columns]
+    assert title in [column.title for column in by_label["paper-bert-gains-fixed"].columns]
+    points = [point for point in sweep(study.blocks[0], "BERT") if point.setup.name == "cdp+match"]
+    assert [(point.p, point.paper) for point in points] == [(0.3, (None, None)), (0.5, (None, None))]
+    assert (points[0].primary, points[1].primary is None) == (None, False)
+    control = controls(study)
+    assert by_row(control["paper-bert-fixed"])[title]["test F1 [95%]"] == both
+    assert f"{title}, equal primary steps" in by_row(control["paper-bert-fixed"])
+    assert f"{title} over BERT: equal steps in all" in by_row(control["paper-bert-gains-fixed"])
 
 
 def test_table5_shows_the_errors_of_the_setup_best_on_dev(study: Study) -> None:

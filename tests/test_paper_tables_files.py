@@ -131,11 +131,33 @@ def test_command(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     } <= names
     refused = emodef_command("paper", "table2", *common, "--format", "csv", code=2)
     assert "--out" in refused.stderr
+    told = json.loads(emodef_command("paper", "table2", *common, "--format", "json").stdout)
+    assert [each["table"] for each in told][:2] == ["paper-fixed", "paper-tuned"]
+    assert {each["of"] for each in told} == {"table2"}
+    assert all(each["rows"] for each in told)
+    assert json.loads(emodef_command("paper", "runs", *common, "--format", "json").stdout)[0]["rows"]
     runs = emodef_command("paper", "runs", *common, "--format", "csv")
     assert len(list(csv.reader(io.StringIO(runs.stdout)))) == 1 + 20
     missing = emodef_command("paper", "table3", "--results", tmp_path / "none", code=3)
     assert "--results" in missing.stderr
     emodef_command("paper", "table9", code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["table2", "--format", "json", "--out", "somewhere"], "--format is for printing"),
+        (["confusion", "--format", "json"], "--format is for tables"),
+        (["table2", "--texts", "3"], "--texts is for table5"),
+        (["table5", "--texts", "3"], "name its file with --page"),
+        (["table2", "--of", "nowhere"], "--of is for confusion"),
+        (["table2", "--order", "nonsense"], "--order is for confusion"),
+        (["figure1", "--recipe", "minilm"], "--recipe is for figure2"),
+        (["table4", "--text", "a text"], "--text is for figure1 and figure2"),
+    ],
+)
+def test_options_of_another_table_are_refused(arguments: list[str], message: str) -> None:
+    assert message in " ".join(emodef_command("paper", *arguments, code=2).stderr.split())
 
 
 def test_command_tells_of_damaged_runs(root: Path, tmp_path: Path) -> None:

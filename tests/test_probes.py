@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +19,7 @@ from emodef.probes.changes import CHANGES, drop_letter, repeat_letter, swap_lett
 from emodef.probes.material import Person
 from emodef.probes.measures import decided_sets, means
 from emodef.probes.swaps import alike, floor
-from emodef.probes.tables import clear_shifts, contrast_table, probe_tables
+from emodef.probes.tables import change_table, clear_shifts, contrast_table, probe_tables
 from emodef.reporting import render
 
 MATERIAL = load_material()
@@ -176,6 +177,7 @@ def test_means_have_intervals_that_cover_them() -> None:
         assert found.low is not None
         assert found.high is not None
         assert found.high - found.low == pytest.approx(4 * 200**-0.5, rel=0.2)
+    assert means(values[:, :0], 20, 0) == []
 
 
 # changes, languages, other texts
@@ -285,6 +287,10 @@ def test_tables_render(report: ProbeReport) -> None:
     )
     assert "Every emoji does exactly the same" in text  # as this model reads words alone
     assert "Negated (28 pairs of sentences)" in text
+    assert report.negation is not None
+    for denied, told in ((0.2, "falls from 50% to 20%"), (0.8, "rises from 50% to 80%")):
+        moved = replace(report.negation, said=Estimate(0.5), denied=Estimate(denied))
+        assert told in " ".join(change_table(replace(report, negation=moved)).notes)
     widths = [
         len(line.split("|"))
         for line in render(contrast_table("x", report.contrasts), "markdown").splitlines()[2:]
@@ -298,7 +304,7 @@ def test_other_label_sets_are_probed_by_what_they_have() -> None:
     def even(texts: Sequence[str]) -> np.ndarray:
         return np.full((len(texts), 2), 0.5)
 
-    found = probe(even, labels, 0.3, resamples=0)
+    found = probe(even, labels, 0.3, resamples=20)  # with intervals, of no coarser labels too
     assert {each.label for each in found.contrasts[0].shifts} == {"joy", "weary"}
     assert found.contrasts[0].coarse == ()
     assert [each.sentences for each in found.languages] == [1] * len(found.languages)

@@ -22,6 +22,7 @@ from emodef.labels import LabelSet
 from emodef.reporting import (
     RENDERERS,
     Column,
+    Marked,
     Provenance,
     Table,
     comparison_table,
@@ -151,6 +152,12 @@ def test_terminal(small: Table) -> None:
     assert any("a note" in line for line in lines)
 
 
+def test_the_reason_for_an_empty_table_has_the_terminals_width() -> None:
+    why = "the corpus is not on this machine, so the texts cannot be shown; get it with: emodef data download"
+    lines = render(Table("Table V", (Column("text"),), (), (why,)), "terminal").splitlines()
+    assert any(why in line for line in lines)
+
+
 def test_unknown_forms_and_ragged_rows_are_refused(small: Table) -> None:
     with pytest.raises(SettingsError, match=r"'html'.*markdown"):
         render(small, "html")
@@ -175,6 +182,19 @@ def test_table4_is_the_papers_with_ours_beside_it(report: Report) -> None:
     assert r"grief \*" in by_label  # 77 training examples
     assert sum(label.endswith(r"\*") for label in by_label) == 1
     assert "fewer than 500 training examples" in render(table, "markdown")
+
+
+def test_marks_are_for_people(report: Report) -> None:
+    table = table4(report, TRAIN_SUPPORT)
+    assert [row[0] for row in csv.reader(io.StringIO(render(table, "csv")))][1:29] == NAMES
+    content = json.loads(render(table, "json"))
+    assert [row["label"] for row in content["rows"]][:28] == NAMES
+    assert not [note for note in content["notes"] if note.startswith("*")]
+    assert len(content["notes"]) == len(table.notes) - 1
+    assert "grief *" in render(table, "terminal")
+    assert "grief * &" in render(table, "latex")
+    marked = Table("", (Column("label"),), ((Marked("joy", " *"),), ("own *",)))
+    assert render(marked, "csv") == "label\njoy\nown *\n"
 
 
 def test_table4_ends_with_average_and_deviation(report: Report) -> None:

@@ -89,6 +89,8 @@ def interval(samples: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floa
     values = np.asarray(samples, dtype=np.float64)
     tail = (1 - confidence) / 2
     undefined = np.isnan(values).all(axis=0)
+    if not undefined.size:  # of (R, 0) numpy's quantiles would be (0,), and not a pair of them
+        return np.empty(undefined.shape), np.empty(undefined.shape)
     low, high = np.nanquantile(np.where(undefined, 0.0, values), (tail, 1 - tail), axis=0)
     return np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
 

@@ -97,6 +97,7 @@ def _fit(truth: Bools, odds: Floats, strength: float) -> Floats:
     """Slopes and intercepts, (2, K)."""
     # the pooled curve's own prior, around no change at all, only matters where nothing else decides
     pooled = _newton(truth.reshape(-1, 1), odds.reshape(-1, 1), np.array([[1.0], [0.0]]), 0.1)
+    pooled = np.where(pooled[0] > 0, pooled, [[1.0], [0.0]])  # one that turns rankings round is no curve
     start = np.repeat(pooled, truth.shape[1], axis=1)
     curves = _newton(truth, odds, start, strength)
     return np.where(curves[0] < FLATTEST, start, curves)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +54,21 @@ def compare_runs(
     """Tables of several runs on one split: how they were made; their scores under each policy; what each gains over the
     first, by paired bootstrap; F1 by label. Thresholds are tuned on each run's own dev probabilities.
 
-    Raises SettingsError for a name given twice, DataError where the runs are not of the same texts and labels or the corpus is missing.
+    Raises SettingsError for a name given twice and a split that a run has not predicted, DataError where the runs are not of the same
+    texts and labels or the corpus is missing.
     """
     names = [contender.name for contender in contenders]
     if len(set(names)) < len(names):
         raise SettingsError(
             f"two runs are called the same ({', '.join(names)}); rename a folder, or name each run once"
         )
+    for contender in contenders:
+        contender.run.ids(split)  # refuses a split that was not predicted
     corpus = contenders[0].run.corpus(data_dir)
+    if split not in corpus:
+        raise DataError(
+            f"its corpus has no {split} any more; put it back as it was in training", contenders[0].run.path
+        )
     tables = [made_table(contenders)]
     reports: dict[str, dict[str, Report]] = {}
     thresholds: dict[str, dict[str, Any]] = {}
@@ -99,7 +105,7 @@ def made_table(contenders: Sequence[Contender]) -> Table:
     )  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
     notes = set()
-    for run, group in groupby(contenders, key=lambda contender: contender.run):
+    for path, run in {each.run.path.resolve(): each.run for each in contenders}.items():
         settings = run.settings
         facts = read_json(run.path / "metrics.json")["training"]
         about = read_json(run.path / "versions.json")
@@ -110,7 +116,7 @@ def made_table(contenders: Sequence[Contender]) -> Table:
         )
         rows.append(
             (
-                next(group).run.path.resolve().name, settings["setup"], settings["pooling"],
+                path.name, settings["setup"], settings["pooling"],
                 settings["p"] if {"cdp", "mlm"} & set(settings["setup"].split("+")) else None, settings["seed"],
                 facts["steps"]["primary"], facts["steps"]["auxiliary"], f"{facts['kept_epoch']} of {settings['epochs']}",
                 facts["seconds"] / 60, facts["precision"], about.get("code"),

@@ -96,6 +96,12 @@ class RunFolder:
         folder = Path(path)
         if not folder.is_dir():
             raise DataError("no such folder; name the one given to 'emodef train --out'", folder)
+        if (folder / "rows.jsonl").exists():
+            raise DataError(
+                f"is a study of many runs, not a run; see one of figure3 with: emodef paper figure3 --results {folder}, one of few-shot "
+                f"with: emodef few-shot table --results {folder}",
+                folder,
+            )
         if not (folder / "settings.json").exists():
             hint = (
                 f" (a saved model: did you mean {folder.parent}?)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isnan
 
 from emodef.bootstrap import Estimate
 from emodef.probes import Contrast, ProbeReport
@@ -94,10 +95,11 @@ def _identity(contrasts: Sequence[Contrast]) -> list[str]:
 
 def _languages(report: ProbeReport) -> list[str]:
     english, *others = report.languages
+    calm = [each.neutral.value for each in others]
     text = (
         f"The model reads English. Of {english.sentences} plain sentences, one for each label, it finds the label in "
         f"{percent(english.found.value)}; of the same in {len(others)} other languages in {_span([each.found.value for each in others])}, "
-        f"and it calls {_span([each.neutral.value for each in others])} of them neutral, without a warning."
+        f"{'' if any(map(isnan, calm)) else f'and it calls {_span(calm)} of them neutral, '}without a warning."
     )
     return [text, _block(language_table(report))]
 

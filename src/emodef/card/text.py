@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -152,7 +152,7 @@ def _made_from(info: ModelInfo, measured: Measured, license: str | None) -> list
 
 def _results(measured: Measured) -> list[str]:
     if not measured.reports:
-        return [*(f"{note[:1].upper()}{note[1:]}." for note in measured.notes)]
+        return _sentences(measured.notes)
     blocks = [
         "Measured on this very file. Thresholds were tuned on dev, whose own tuned figures they flatter; none was chosen on test.",
         _block(_overview(measured.reports)),
@@ -163,7 +163,11 @@ def _results(measured: Measured) -> list[str]:
         blocks.append(_block(levels_table(best)))
     blocks.append(_block(_label_table(best)))
     blocks.append("Intervals are over texts; another seed of training moves the figures too.")
-    return blocks
+    return [*blocks, *_sentences(measured.notes)]
+
+
+def _sentences(notes: Iterable[str]) -> list[str]:
+    return [f"{note[:1].upper()}{note[1:]}." for note in notes]
 
 
 def _overview(reports: Mapping[str, Report]) -> Table:

@@ -9,6 +9,7 @@ import typer
 
 from emodef.cli import options
 from emodef.cli.evaluating import Policy
+from emodef.errors import SettingsError
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -31,14 +32,20 @@ def compare(
         list[str] | None, typer.Option(help="A row of the paper's Table II to add, such as BERT+CDP.")
     ] = None,
     data_dir: options.DataDir = None,
-    heading: Annotated[str, typer.Option(help="Title of the page.")] = "Runs compared",
-    introduction: Annotated[Path | None, typer.Option(help="A Markdown file to put under the title.")] = None,
+    heading: Annotated[
+        str | None, typer.Option(help="With --out: title of the page. By default Runs compared.")
+    ] = None,
+    introduction: Annotated[
+        Path | None, typer.Option(help="With --out: a Markdown file to put under the title.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the tables here, as one Markdown page.")] = None,
 ) -> None:
     """Compare finished runs on the same texts: scores with intervals, gains over the first run with paired tests, F1 by label.
 
     Example: emodef compare runs/none runs/cdp runs/match runs/match:emotion --out compared.md
     """
+    if out is None and (heading is not None or introduction is not None):
+        raise SettingsError("--heading and --introduction are for a page; name its file with --out")
     from emodef.comparison import Contender, compare_runs
     from emodef.reporting import print_table
 
@@ -52,6 +59,6 @@ def compare(
     )
     if out is None:
         for table in tables:
-            print_table(table)
+            print_table(table, options.output())
         return
-    options.write_page(out, heading, introduction, tables)
+    options.write_page(out, heading or "Runs compared", introduction, tables)

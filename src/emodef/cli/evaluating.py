@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -131,7 +132,7 @@ def evaluate(
         text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
     )
     if data is None and given:
-        raise SettingsError(f"{', '.join(given)}: this is about other data; name it with --data")
+        raise SettingsError(f"{options.named(given)}: this is about other data; name it with --data")
     if path is None or any((path / name).is_file() for name in ("model.json", "head.json")):
         measured = {"model": "shipped" if path is None else str(path)}
         reports = _light(path, data, split, scores, data_dir, on_error.value, given, quiet)
@@ -144,6 +145,8 @@ def evaluate(
             reports = _predicted(path, corpus, scores, cpu, quiet)
     reports = _choose(reports, policy)
     if wanted_form is Form.JSON:
+        if level is not None:
+            reports = {name: replace(found, levels=(found.level(level),)) for name, found in reports.items()}
         content = {**measured, "reports": {name: found.to_dict() for name, found in reports.items()}}
         _write(options.as_json(content), out)
         return

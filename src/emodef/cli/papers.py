@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,7 @@ from emodef.cli.evaluating import Form, Policy
 from emodef.errors import EmodefError, SettingsError, TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from emodef.paper.cells import Parts
     from emodef.paper.statistics import Study
@@ -71,8 +72,13 @@ def paper(
     ] = False,
     data_dir: options.DataDir = None,
     form: Annotated[
-        Form, typer.Option("--format", help="How tables are printed.", rich_help_panel="Output")
-    ] = Form.TABLE,
+        Form | None,
+        typer.Option(
+            "--format",
+            help="How tables are printed, by default for the terminal; json is a list of them.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -105,15 +111,18 @@ def paper(
         ),
     ] = None,
     order: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Labels of the maps: groups of a coarser set, clusters of what is confused, or as given.",
+            help="Labels of confusion's maps: groups of a coarser set (by default), clusters of what is confused, or as given.",
             rich_help_panel="Figures",
         ),
-    ] = "groups",
+    ] = None,
     recipe: Annotated[
-        str, typer.Option(help="Figure 2: the recipe whose models are drawn.", rich_help_panel="Figures")
-    ] = "minilm",
+        str | None,
+        typer.Option(
+            help="Figure 2: the recipe whose models are drawn. By default minilm.", rich_help_panel="Figures"
+        ),
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(help="Figure 2: another encoder than the recipe's.", rich_help_panel="Figures"),
@@ -153,6 +162,26 @@ def paper(
     from emodef.paper.figure3 import figure3
     from emodef.paper.tables import FIGURE3, TITLES, build, write
 
+    _refuse_others(
+        what,
+        {
+            "--page": (page, {What.TABLE5}),
+            "--texts": (texts, {What.TABLE5}),
+            "--of": (of, {What.CONFUSION, What.ALL} if page is None else {What.TABLE5}),
+            "--order": (order, {What.CONFUSION, What.ALL}),
+            "--recipe": (recipe, {What.FIGURE2, What.ALL}),
+            "--backbone": (backbone, {What.FIGURE2, What.ALL}),
+            "--setup": (setup, {What.FIGURE2, What.ALL}),
+            "--text": (text, {What.FIGURE1, What.FIGURE2, What.ALL}),
+            "--label": (label, {What.FIGURE1, What.FIGURE2, What.ALL}),
+        },
+    )
+    if texts is not None and page is None:
+        raise SettingsError("--texts is how many texts a page may hold; name its file with --page")
+    if form is not None and (out is not None or page is not None):
+        raise SettingsError("--format is for printing, and files are written in every form; leave it out")
+    if form is not None and what.value in papers_figures.FIGURES and what.value not in FIGURE3:
+        raise SettingsError(f"--format is for tables, and {what.value} is drawn; leave it out")
     wanted = papers_figures.Wanted(
         results,
         lambda: _study(results, data_dir, 0, quiet, runs=True),
@@ -160,21 +189,22 @@ def paper(
         data_dir=data_dir,
         run=of,
         backbone=backbone,
-        recipe=recipe,
+        recipe=recipe or "minilm",
         setups=setup or (),
-        order=order,
+        order=order or "groups",
         text=text,
         labels=label or (),
     )
     if page is not None:
-        if what is not What.TABLE5:
-            raise SettingsError("--page is Table V's: emodef paper table5 --page FILE")
         papers_figures.write_page(wanted, page, texts, quiet)
         return
     names = [*TITLES, *FIGURE3] if what is What.ALL else [what.value]
     failed = _run(names, results, data_dir, quiet) if run else None
     if what.value in papers_figures.FIGURES:
-        papers_figures.write_figures([what.value], wanted, out, quiet)
+        # in another form than these, standard output holds the tables alone
+        beside = form in (None, Form.TABLE, Form.MARKDOWN)
+        with nullcontext() if beside else redirect_stdout(sys.stderr):
+            papers_figures.write_figures([what.value], wanted, out, quiet)
         if what.value not in FIGURE3:
             if failed is not None:
                 raise failed
@@ -183,16 +213,21 @@ def paper(
     policies = ("fixed", "tuned") if policy is Policy.BOTH else (policy.value,)
     runs = set(names) - {What.TABLE1.value, *FIGURE3}
     study = _study(results, data_dir, resamples, quiet, runs=bool(runs))
+    printed: dict[str, Parts] = {}
     for name in names:
         if name in FIGURE3:
             parts = figure3(results, resamples=resamples, report=_reporter(quiet))
         else:
             parts = build(name, study, policies, data_dir)
         if out is None:
-            _print(parts, form)
+            printed[name] = parts
+            if form is not Form.JSON:  # its tables are one list
+                _print(parts, form or Form.TABLE)
             continue
         for path in write(name, parts, out, _command(what, results, policy, out)):
             options.notes(quiet).print(f"written: {path}", markup=False)
+    if form is Form.JSON:
+        _print_json(printed)
     if what is What.ALL and out is not None:
         for name in papers_figures.FIGURES:
             try:
@@ -262,6 +297,29 @@ def _print(parts: Parts, form: Form) -> None:
             f"csv holds one table, and here are {len(parts)}; write them to a folder with --out, or choose another format"
         )
     typer.echo("\n".join(render(table, form.value) for table in parts.values()), nl=False)
+
+
+def _print_json(printed: Mapping[str, Parts]) -> None:
+    """One list of all tables, each as `render` has it, with its place: "table2", "paper-fixed"."""
+    from emodef.reporting import render
+
+    options.print_json(
+        [
+            {"of": name, "table": slug, **json.loads(render(table, "json"))}
+            for name, parts in printed.items()
+            for slug, table in parts.items()
+        ]
+    )
+
+
+def _refuse_others(what: What, given: Mapping[str, tuple[object, Collection[What]]]) -> None:
+    """Raise SettingsError for an option that was given, option -> (value, whose it is), and that `what` has no use for."""
+    for option, (value, whose) in given.items():
+        if value and what not in whose:
+            theirs = [each.value for each in What if each in whose and each is not What.ALL]
+            raise SettingsError(
+                f"{option} is for {' and '.join(theirs)}, not for {what.value}; leave it out, or ask for: emodef paper {theirs[0]} {option}"
+            )
 
 
 def _command(what: What, results: Path, policy: Policy, out: Path) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emodef.cli import options
+from emodef.errors import SettingsError
 
 if TYPE_CHECKING:
     from emodef.probes import ProbeReport
@@ -36,7 +37,7 @@ def probe(
     ] = None,
     corpora: Corpora = True,
     data_dir: options.DataDir = None,
-    seed: Annotated[int, typer.Option(help="Of the intervals and floors.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the intervals and floors.")] = 0,
     json: options.Json = False,
     out: Annotated[
         Path | None, typer.Option(help="Write everything here, as JSON.", rich_help_panel="Output")
@@ -82,7 +83,14 @@ def card(
         ),
     ] = None,
     data_dir: options.DataDir = None,
+    on_error: options.OnErrorOption = options.OnError.FAIL,
+    allow_unlabelled: options.AllowUnlabelled = False,
+    text_column: options.TextColumn = None,
+    label_column: options.LabelColumn = None,
+    label_columns: options.LabelColumns = None,
+    id_column: options.IdColumn = None,
     split_column: options.SplitColumn = None,
+    delimiter: options.Delimiter = None,
     corpora: Corpora = True,
     license: Annotated[
         str | None,
@@ -104,6 +112,11 @@ def card(
       emodef card runs/demo/light --data examples/sample --no-corpora
       emodef card exported --license apache-2.0 --out cards/exported
     """
+    given = options.columns(
+        text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
+    )
+    if data is None and given:
+        raise SettingsError(f"{options.named(given)}: this is about other data; name it with --data")
     from emodef.card import write_card
     from emodef.cli.models import progress
 
@@ -112,7 +125,8 @@ def card(
             model,
             data=data,
             data_dir=data_dir,
-            columns=options.columns(None, None, None, None, split_column, None),
+            columns=given,
+            on_error=on_error.value,
             corpora=corpora,
             license=license,
             out=out,

@@ -87,8 +87,17 @@ def report(
       emodef report labelled.parquet --time-column posted_at --title "Comments, May" --examples 10
     """
     from emodef.definitions import read_labels
-    from emodef.reporting.page import Summary, open_predictions, page_content, shipped_sets, write_page
+    from emodef.reporting.page import (
+        Summary,
+        open_predictions,
+        page_content,
+        shipped_sets,
+        timeline_notes,
+        write_page,
+    )
 
+    if predictions.is_dir():
+        raise DataError("is a folder; give the file that 'emodef predict --out' has written", predictions)
     out = out or predictions.with_suffix(".html")
     if out.suffix.lower() not in (".html", ".htm"):
         raise SettingsError(f"--out {out}: the page is HTML; name the file so, such as report.html")
@@ -107,8 +116,9 @@ def report(
             if summary.texts % STEP == 0:
                 advance()
     _check(summary, source, time_column, labels)
-    notes = source.notes()
-    write_page(out, page_content(summary), title=title, facts=[predictions.name], notes=notes)
+    content = page_content(summary)
+    notes = [*source.notes(), *timeline_notes(summary, content)]
+    write_page(out, content, title=title, facts=[predictions.name], notes=notes)
     if not quiet:
         for note in notes:
             typer.echo(f"note: {note}", err=True)
@@ -125,14 +135,13 @@ def _check(summary: Summary, source: Predictions, time_column: str | None, label
             source.path,
         )
     summary.fold()
-    if (
-        labels is not None
-        and summary.texts
-        and (label_set := summary.label_sets[0]) is not summary.label_set()
-    ):
+    if labels is None:
+        return
+    (label_set,) = summary.label_sets
+    if foreign := sorted(summary.seen - set(label_set.names)):
         raise DataError(
-            f"has labels that the set {label_set.name!r} does not have; leave --labels out, or name the set it was "
-            "predicted with",
+            f"has labels that the set {label_set.name!r} does not have, such as {foreign[0]!r}; leave --labels out, or name "
+            "the set it was predicted with",
             source.path,
         )
 

@@ -15,7 +15,7 @@ from emodef.paper.cells import (
     shown,
     steps_cells,
 )
-from emodef.paper.known import KNOWN
+from emodef.paper.known import KNOWN, Setup
 from emodef.paper.statistics import POLICIES, Study, mean_of
 from emodef.paper.study import Block, Group, row_title
 from emodef.reporting import Cell, Column, Table
@@ -44,19 +44,27 @@ def controls(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
 
 def control_rows(block: Block, backbone: str) -> dict[str, Group | None]:
     """Title -> runs: alone, alone with fewer steps, then each setup under the paper's rule, with equal primary steps and with smaller
-    gradients of auxiliary steps, then ours."""
+    gradients of auxiliary steps, then ours, then others that were run."""
     alone = row_title(backbone, KNOWN.setups[0])
     rows = {
         alone: block.find(backbone, "none"),
         f"{alone}, {_FEWER}": block.find(backbone, "none", steps_as_p=KNOWN.p),
     }
     for setup in KNOWN.setups[1:]:
-        title = row_title(backbone, setup)
-        rows[title] = block.find(backbone, setup.name)
-        if setup.column is not None:
-            rows[f"{title}, {_MORE}"] = block.find(backbone, setup.name, budget="primary")
-            for clip in block.clips(backbone):
-                rows[_held(title, clip)] = block.find(backbone, setup.name, auxiliary_clip=clip)
+        rows |= _setup_rows(block, backbone, setup)
+    for setup in block.further(backbone):
+        held = _setup_rows(block, backbone, setup)
+        rows |= {title: group for title, group in held.items() if group is not None}
+    return rows
+
+
+def _setup_rows(block: Block, backbone: str, setup: Setup) -> dict[str, Group | None]:
+    title = row_title(backbone, setup)
+    rows = {title: block.find(backbone, setup.name)}
+    if setup.auxiliary:
+        rows[f"{title}, {_MORE}"] = block.find(backbone, setup.name, budget="primary")
+        for clip in block.clips(backbone):
+            rows[_held(title, clip)] = block.find(backbone, setup.name, auxiliary_clip=clip)
     return rows
 
 
@@ -106,18 +114,19 @@ def _comparisons(
 ) -> dict[str, tuple[Group | None, Group | None]]:
     alone, fewer = rows[backbone], rows[f"{backbone}, {_FEWER}"]
     pairs: dict[str, tuple[Group | None, Group | None]] = {}
-    for setup in KNOWN.setups[1:]:
+    for setup in (*KNOWN.setups[1:], *block.further(backbone)):
         title = row_title(backbone, setup)
-        if setup.column is None:
-            pairs[f"{title} over {backbone}: equal steps"] = (alone, rows[title])
+        plain = rows.get(title)
+        if not setup.auxiliary:
+            pairs[f"{title} over {backbone}: equal steps"] = (alone, plain)
             continue
-        pairs[f"{title} over {backbone}: equal steps in all"] = (alone, rows[title])
-        pairs[f"{title} over {backbone} {_FEWER}"] = (fewer, rows[title])
-        pairs[f"{title}, {_MORE}, over {backbone}"] = (alone, rows[f"{title}, {_MORE}"])
+        pairs[f"{title} over {backbone}: equal steps in all"] = (alone, plain)
+        pairs[f"{title} over {backbone} {_FEWER}"] = (fewer, plain)
+        pairs[f"{title}, {_MORE}, over {backbone}"] = (alone, rows.get(f"{title}, {_MORE}"))
         for clip in block.clips(backbone):
             held = _held(title, clip)
-            pairs[f"{held}, over {title}"] = (rows[title], rows[held])
-            pairs[f"{held}, over {backbone} {_FEWER}"] = (fewer, rows[held])
+            pairs[f"{held}, over {title}"] = (plain, rows.get(held))
+            pairs[f"{held}, over {backbone} {_FEWER}"] = (fewer, rows.get(held))
     return pairs
 
 

@@ -27,6 +27,11 @@ class Setup:
     title: str
     column: str | None = None
 
+    @property
+    def auxiliary(self) -> bool:
+        """Whether it has auxiliary steps."""
+        return bool({"cdp", "mlm"} & set(self.name.split("+")))
+
 
 @dataclass(frozen=True)
 class Known:

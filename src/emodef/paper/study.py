@@ -151,6 +151,11 @@ class Block:
                 return group
         return None
 
+    def further(self, backbone: str) -> list[Setup]:
+        """The setups that were run with an encoder and that known.toml does not have, by name: rows after all others, where run."""
+        held = {group.setup for group in self.groups if group.backbone == backbone}
+        return sorted(held - set(KNOWN.setups), key=lambda setup: setup.name)
+
     def clips(self, backbone: str) -> list[float]:
         """The limits that gradients of auxiliary steps were held to, where not to that of all steps, ascending."""
         held = (group.settings.get("auxiliary_clip") for group in self.groups if group.backbone == backbone)

@@ -46,7 +46,10 @@ def table2(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
 
 
 def table2_rows(study: Study, block: Block) -> list[Row]:
-    """The rows of a block, in the paper's order: encoders alone, then with definitions. In the paper's block also those not run."""
+    """The rows of a block, in the paper's order: encoders alone, then with definitions, then in setups it lacks.
+
+    In the paper's block also those not run.
+    """
     held = block.backbones
     plain = [each.title for each in KNOWN.backbones] if block.paper else []
     plain += [title for title in held if title not in plain]
@@ -58,9 +61,10 @@ def table2_rows(study: Study, block: Block) -> list[Row]:
         rows.append((KNOWN.baseline["row"], study.baseline))
     rows += [(title, block.find(title, "none")) for title in plain]
     for title in defined:
-        for setup in KNOWN.setups[1:]:
+        further = block.further(title)
+        for setup in (*KNOWN.setups[1:], *further):
             group = block.find(title, setup.name)
-            if group is None and block.paper and title not in expected:
+            if group is None and (setup in further or (block.paper and title not in expected)):
                 continue
             rows.append((row_title(title, setup), group))
             rows += other_heads(group)
@@ -82,7 +86,7 @@ def comparisons(block: Block) -> dict[str, tuple[Group | None, Group | None]]:
     for title in held[1:]:
         pairs[f"{title} over {held[0]}"] = (block.find(held[0], "none"), block.find(title, "none"))
     for title in held:
-        for setup in KNOWN.setups[1:]:
+        for setup in (*KNOWN.setups[1:], *block.further(title)):
             group = block.find(title, setup.name)
             for name, second in [(row_title(title, setup), group), *other_heads(group)]:
                 pairs[f"{name} over {title}"] = (block.find(title, "none"), second)

@@ -41,23 +41,23 @@ class Point:
 
 
 def sweep(block: Block, backbone: str) -> list[Point]:
-    """Every p of Table III, and every other that was run, for its three setups.
+    """Every p of Table III, and every other that was run, for its three setups; what was run for setups that it lacks.
 
     The paper's figures stand beside runs with its settings and encoder only.
     """
     printed = published.table(3)
     beside = block.paper and backbone == KNOWN.baseline["backbone"]
     points = []
-    for setup in KNOWN.setups:
-        if setup.column is None:
+    for setup in (*KNOWN.setups, *block.further(backbone)):
+        if not setup.auxiliary:
             continue
         run = {
             group.settings["p"]
             for group in block.groups
             if (group.backbone, group.setup) == (backbone, setup)
         }
-        for p in sorted({*KNOWN.sweep, *run}):
-            row = printed.rows.get(f"{p:g}") if beside else None
+        for p in sorted(run if setup.column is None else {*KNOWN.sweep, *run}):
+            row = printed.rows.get(f"{p:g}") if beside and setup.column is not None else None
             values = tuple(
                 None if row is None else fraction(row[printed.columns.index(f"{setup.column}_{split}")])
                 for split in ("dev", "test")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,13 +39,16 @@ def table4(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
 
 
 def columns_of(study: Study, block: Block, backbone: str) -> list[tuple[str, Group | None]]:
-    """The setups of one encoder as columns, in the paper's order, ours last; a run's other head after its own."""
+    """The setups of one encoder as columns, in the paper's order, ours, then others that were run; a run's other head after its own."""
     found: list[tuple[str, Group | None]] = []
     if block.paper and backbone == KNOWN.baseline["backbone"]:
         found.append(("Baseline", study.baseline))
     for setup in KNOWN.setups:
         group = block.find(backbone, setup.name)
         found += [(row_title(backbone, setup), group), *other_heads(group)]
+    for setup in block.further(backbone):
+        if (group := block.find(backbone, setup.name)) is not None:
+            found += [(row_title(backbone, setup), group), *other_heads(group)]
     return found
 
 
@@ -145,5 +149,16 @@ def _gains(study: Study, block: Block, backbone: str, policy: str) -> Table | No
         if p[k] < SURE
     ]
     note = f"p below {SURE:g} after correction (Holm) for these {corrected.size} comparisons: {', '.join(sure) or 'none'}"
+    needed = _needed(corrected.size)
+    if not sure and study.resamples < needed:
+        note = (
+            f"{study.resamples:,} resamples are too few to tell of these {corrected.size} comparisons whether any has a p below {SURE:g} "
+            f"after correction (Holm); take {needed:,} or more"
+        )
     title = heading(f"Table IV: gain in F1 over {backbone} alone, by label", block, policy)
     return Table(title, tuple(columns), tuple(rows), (note,))
+
+
+def _needed(comparisons: int) -> int:
+    """The fewest resamples R whose smallest p-value, 2 / (R + 1), is below SURE when multiplied by the comparisons."""
+    return math.floor(round(2 * comparisons / SURE, 6))

@@ -156,7 +156,10 @@ class _Occlusion:
         groups = [words[i : i + together] for i in range(0, len(words), together)]
         shortened, pairs = [], []
         for number, group in enumerate(groups):
-            first, last = group[0].tokens[0], group[-1].tokens[1]
+            held = [word.tokens for word in group if word.tokens[1] > word.tokens[0]]
+            if not held:  # words that no token stands for, such as a zero-width space
+                continue
+            first, last = held[0][0], held[-1][1]
             for w, start in enumerate(windows.starts.tolist()):
                 tokens = windows.tokens[w]
                 if start < last and start + len(tokens) > first:

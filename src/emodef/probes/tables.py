@@ -83,10 +83,12 @@ def change_table(report: ProbeReport) -> Table:
     if len({(each.moved, each.changed, each.likeliest) for each in emoji}) == 1:
         notes.append("Every emoji does exactly the same: the model cannot tell them apart.")
     if (negation := report.negation) is not None:
+        gain = negation.denied.value - negation.said.value
+        moves = "falls" if gain < 0 else "rises" if gain > 0 else "goes"
         lost = f"{percent(negation.found.value)} before, {percent(negation.kept.value)} after"
         notes.append(
             f"Negated ({negation.pairs} pairs of sentences): the label of the plain sentence is decided in {lost}; its mean "
-            f"probability falls from {percent(negation.said.value)} to {percent(negation.denied.value)}."
+            f"probability {moves} from {percent(negation.said.value)} to {percent(negation.denied.value)}."
         )
     return _table("Small changes to the sentences", columns, rows, notes)
 

@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     import rich.console
     import rich.table
 
+
+class Marked(str):
+    """A cell's text that carries a footnote's mark, such as " *", where people read it; CSV and JSON hold the text alone."""
+
+    mark: str
+
+    def __new__(cls, text: str, mark: str = "") -> Marked:
+        """`text` as data, `text` and `mark` as people read it."""
+        made = super().__new__(cls, text)
+        made.mark = mark
+        return made
+
+
 Cell = str | int | float | Estimate | None
 NOTHING = "–"
 _PARTS = ("std", "low", "high")  # what a value in a CSV may be followed by
@@ -84,6 +97,8 @@ def format_cell(cell: Cell, column: Column) -> str:
     """A cell as people read it; a missing or undefined value is a dash."""
     if cell is None or cell == "":
         return NOTHING
+    if isinstance(cell, Marked):
+        return cell + cell.mark
     if isinstance(cell, str):
         return cell
     value = cell.value if isinstance(cell, Estimate) else cell
@@ -162,7 +177,10 @@ def to_csv(table: Table) -> str:
 
 
 def to_json(table: Table) -> str:
-    """Raw values: {"title", "rows": [{column title: value, or {"value", "low", "high"} (a mean: and "std", "n")}], "notes"}."""
+    """Raw values: {"title", "rows": [{column title: value, or {"value", "low", "high"} (a mean: and "std", "n")}], "notes"}.
+
+    Notes on the marks of Marked cells are left out with the marks.
+    """
 
     def plain(cell: Cell) -> Any:
         if isinstance(cell, Estimate):
@@ -174,7 +192,9 @@ def to_json(table: Table) -> str:
 
     titles = [column.title for column in table.columns]
     rows = [dict(zip(titles, map(plain, row), strict=True)) for row in table.rows]
-    content = {"title": table.title, "rows": rows, "notes": list(table.notes)}
+    marks = {cell.mark.strip() for row in table.rows for cell in row if isinstance(cell, Marked)}
+    notes = [note for note in table.notes if note.split(" ", 1)[0] not in marks]
+    content = {"title": table.title, "rows": rows, "notes": notes}
     return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
@@ -183,7 +203,12 @@ def to_rich(table: Table) -> rich.table.Table:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    shown = RichTable(title=Text(table.title), caption=Text("\n".join(table.notes)), caption_justify="left")
+    shown = RichTable(
+        title=Text(table.title),
+        caption=Text("\n".join(table.notes)),
+        caption_justify="left",
+        expand=not table.rows,  # a caption is as wide as its table, and this one says why it is empty
+    )
     for column in table.columns:
         shown.add_column(Text(column.title), justify="left" if column.kind == "text" else "right")
     rows = _formatted(table)

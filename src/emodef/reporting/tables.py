@@ -12,7 +12,7 @@ from emodef.bootstrap import Comparison, Difference, holm
 from emodef.disagreements import ErrorAnalysis
 from emodef.errors import SettingsError
 from emodef.evaluation import LevelResult, Report
-from emodef.reporting.render import Cell, Column, Table
+from emodef.reporting.render import Cell, Column, Marked, Table
 
 FEW_EXAMPLES = 500  # the paper highlights labels with fewer training examples
 MARK = " *"
@@ -53,7 +53,7 @@ def table4(
     rows: list[list[Cell]] = []
     for label in result.labels:
         few = train and train[label.name] < FEW_EXAMPLES
-        row: list[Cell] = [label.name + (MARK if few else "")]
+        row: list[Cell] = [Marked(label.name, MARK) if few else label.name]
         row += [train[label.name]] if train else []
         rows.append([*row, label.support, label.precision.value, label.recall.value, label.f1])
     blank: list[Cell] = [None] * (2 if train else 1)

@@ -3,7 +3,7 @@
 `reading` takes a predictions file apart, `summary` counts, `content` arranges, `html` writes.
 """
 
-from emodef.reporting.page.content import page_content
+from emodef.reporting.page.content import page_content, timeline_notes
 from emodef.reporting.page.html import render_page, write_page
 from emodef.reporting.page.reading import Predictions, open_predictions
 from emodef.reporting.page.summary import Prediction, Summary, shipped_sets
@@ -16,5 +16,6 @@ __all__ = [
     "page_content",
     "render_page",
     "shipped_sets",
+    "timeline_notes",
     "write_page",
 ]

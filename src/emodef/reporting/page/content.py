@@ -14,6 +14,7 @@ from emodef.reporting.page.times import TEXTS, Series
 MOST_GROUPS = 6  # colours that stay distinct
 WANTED_PER_BIN = 200  # texts, on average: shorter bins show little but chance
 FEWEST_BINS = 10  # fewer show no course
+FEWEST_STEPS, MOST_STEPS = 3, 200  # of a timeline
 LONGEST = 1200  # characters of a text shown
 
 
@@ -41,7 +42,7 @@ def page_content(summary: Summary) -> dict[str, Any]:
 
 def _levels(summary: Summary, label_set: LabelSet | None) -> dict[Level, tuple[str, ...]]:
     """Level -> its labels, in the order of the label set, or of the alphabet where it is unknown."""
-    seen = set(summary.tallies[FINEST].labels) | set(summary.known)
+    seen = summary.seen
     if label_set is None:
         return {FINEST: tuple(sorted(seen))}
     found: dict[Level, tuple[str, ...]] = {FINEST: tuple(n for n in label_set.names if n in seen)}
@@ -121,8 +122,8 @@ def _definition(label_set: LabelSet | None, key: Level, name: str) -> str:
 
 
 def _time(summary: Summary, lists: Mapping[Level, list[str]]) -> dict[str, Any] | None:
-    """The timeline in up to three units, `opens` the one to open with; None where the times make less than three bins."""
-    series = summary.times.series(fewest=3)
+    """The timeline in up to three units, `opens` the one to open with; None where the times make too few bins or too many."""
+    series = summary.times.series(FEWEST_STEPS, MOST_STEPS)
     if not series or summary.first is None or summary.last is None:
         return None
     opens = next(
@@ -139,6 +140,17 @@ def _time(summary: Summary, lists: Mapping[Level, list[str]]) -> dict[str, Any] 
         "opens": shown.index(series[opens]),
         "series": [_series(found, lists) for found in shown],
     }
+
+
+def timeline_notes(summary: Summary, content: Mapping[str, Any]) -> list[str]:
+    """What to say where texts have times and `content`, made from `summary`, has no timeline."""
+    if content["time"] is not None or summary.first is None or summary.last is None:
+        return []
+    return [
+        f"Times read: {summary.dated:,}, from {_instant(summary.first)} to {_instant(summary.last)}. They make no timeline, "
+        f"which takes {FEWEST_STEPS} to {MOST_STEPS} steps of a minute to a year each; if another column has the times of "
+        "the texts, name it with --time-column."
+    ]
 
 
 def _series(series: Series, lists: Mapping[Level, list[str]]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The report as one HTML file that loads nothing: style, script and data are in it; other pages share its frame. Imports atomic, render."""
+"""The report as one HTML file that loads nothing: style, script and data are in it; other pages share its frame.
+
+Imports atomic, content, render.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from typing import Any
 
 import emodef
 from emodef import atomic
+from emodef.reporting.page.content import sound
 from emodef.reporting.render import Column, Table, format_cell
 
 STYLES = ("page.css", "charts.css")
@@ -47,7 +51,12 @@ def render_page(
     return one_file(
         asset(["page.html"]),
         content,
-        {"title": title, "facts": list(facts), "notes": list(notes), "made": made.strftime("%Y-%m-%dT%H:%M")},
+        {
+            "title": sound(title),
+            "facts": [sound(fact) for fact in facts],
+            "notes": [sound(note) for note in notes],
+            "made": made.strftime("%Y-%m-%dT%H:%M"),
+        },
         styles=asset(STYLES),
         script=asset(SCRIPTS),
         charts=asset(["charts.html"]),

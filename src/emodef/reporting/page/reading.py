@@ -45,6 +45,7 @@ class Gaps:
     """What rows lack that were read, in numbers."""
 
     predictions: int = 0  # rows that predict kept although there was no text to predict
+    undecided: int = 0  # rows that nothing tells to be such, or texts without a label
     times: int = 0
     unreadable_times: int = 0
     first_time: str = ""  # the first unreadable one, and where it is
@@ -77,12 +78,19 @@ class Predictions:
         """What a reader of the page should know of rows that are not in it, a sentence each."""
         gaps, found = self.gaps, []
         if problems := self.reading.problems:
-            rows = "row" if len(problems) == 1 else "rows"
+            one = len(problems) == 1
             found.append(
-                f"{len(problems):,} {rows} could not be used and are left out; the first: {problems[0]}."
+                f"{len(problems):,} {'row' if one else 'rows'} could not be used and {'is' if one else 'are'} left out; "
+                f"the first: {problems[0]}."
             )
         if gaps.predictions:
             found.append(f"Rows without a prediction, left out: {gaps.predictions:,}.")
+        if gaps.undecided:
+            found.append(
+                f"Rows without labels and probabilities, counted as texts without a label: {gaps.undecided:,}. Any that "
+                "had no text to predict are among these; say which column has the texts with --text-column, and they are "
+                "left out."
+            )
         if gaps.times:
             found.append(f"Texts without a time, not in the timeline: {gaps.times:,}.")
         if gaps.unreadable_times:
@@ -99,7 +107,7 @@ class Predictions:
             except UnusableRow as error:
                 self._bad(row, str(error))
                 continue
-            if text == "":
+            if text == "" or (text is None and not scores and self._is_unpredicted(values)):
                 self.gaps.predictions += 1
             else:
                 yield Prediction(scores, text, self._time(values, row))
@@ -130,7 +138,8 @@ class Predictions:
             yield Prediction(scores, open_text, time)
 
     def _values(self) -> Numbered:
-        wanted = [c for c in (*self.columns, self.text_column, self.time_column) if c is not None]
+        telling = self._probability_column if self.text_column is None else None
+        wanted = [c for c in (*self.columns, self.text_column, self.time_column, telling) if c is not None]
         if self.path.suffix.lower() == ".parquet":
             found = _parquet(self.path, wanted, self.size)
         else:
@@ -154,6 +163,24 @@ class Predictions:
         if not text.isascii():
             check_characters(text, "the text")
         return "" if text.isspace() else text
+
+    @property
+    def _probability_column(self) -> str | None:
+        """One of the p_LABEL columns, which are empty in rows without a prediction only."""
+        return f"{_mark(self.columns)}{self.labels[0]}" if self.labels else None
+
+    def _is_unpredicted(self, values: Mapping[str, Any]) -> bool:
+        """Whether a row without labels had no text to predict, as far as that shows where there is no text column."""
+        cells = [values.get(column) for column in self.columns]
+        if all(map(is_missing, cells)):  # in JSONL and Parquet: a text without labels has empty lists
+            return True
+        if any(cells):
+            return False
+        telling = self._probability_column
+        if telling is not None:
+            return is_missing(values.get(telling)) or values[telling] == ""
+        self.gaps.undecided += "" in cells
+        return False
 
     def _time(self, values: Mapping[str, Any], row: int) -> datetime | None:
         if self.time_column is None:
@@ -194,7 +221,7 @@ def open_predictions(
             path,
         )
     time = _column(columns, time_column, TIME_COLUMNS, path, "--time-column")
-    mark = ours[0].removesuffix(WIDE[0]) + "p_"
+    mark = _mark(ours)
     behind = columns[columns.index(ours[1]) + 1 :]
     labels = [name.removeprefix(mark) for name in behind if name.startswith(mark) and name != mark]
     size = _parquet_rows(path) if path.suffix.lower() == ".parquet" else _lines(path)
@@ -220,6 +247,11 @@ def _prediction_columns(columns: Sequence[str], path: Path) -> tuple[tuple[str, 
         )
     _, is_long, ours = max(found)
     return ours, is_long
+
+
+def _mark(columns: tuple[str, str]) -> str:
+    """What the names of the p_LABEL columns begin with, beside these columns of predictions."""
+    return columns[0].removesuffix(WIDE[0]) + "p_"
 
 
 def _column(

@@ -164,9 +164,14 @@ class Summary:
         self._combinations.clear()
         self._timed.clear()
 
+    @property
+    def seen(self) -> set[str]:
+        """The labels that occur, and those known from the start."""
+        return set(self.tallies[FINEST].labels) | set(self.known)
+
     def label_set(self) -> LabelSet | None:
         """The set that the labels are from: one that has just these, else the largest that has all of them, else None."""
-        seen = set(self.tallies[FINEST].labels) | set(self.known)
+        seen = self.seen
         fitting = [labels for labels in self.label_sets if seen and seen <= set(labels.names)]
         return max(fitting, key=lambda labels: (set(labels.names) == seen, len(labels)), default=None)
 

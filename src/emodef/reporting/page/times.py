@@ -12,6 +12,7 @@ from typing import Any
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = EPOCH.toordinal()
+_CALENDAR = (4, 8, 14)  # digits of a year, a day and a compact time
 # Numbers are epoch times from 1973 on, in the unit that their size gives; smaller ones are ids, durations or gaps.
 _SMALLEST = 1e8
 _EPOCH_UNITS = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9))  # below this: units in a second
@@ -25,7 +26,8 @@ def parse_time(value: Any) -> datetime | None:
     """A cell as a time in UTC, or None where it holds nothing.
 
     Takes ISO 8601 dates and times (a time without an offset is UTC; 2024-05, 2024 and 2024/5/1 too), datetimes and dates, and
-    epoch seconds, milliseconds, microseconds or nanoseconds from 1973 on, as numbers or as text.
+    epoch seconds, milliseconds, microseconds or nanoseconds from 1973 on; years, compact dates and epoch times as numbers or
+    as text.
     Raises ValueError for anything else, saying what it is.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -35,17 +37,16 @@ def parse_time(value: Any) -> datetime | None:
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return _from_epoch(float(value), value)
+        is_whole = isinstance(value, int) or value.is_integer()  # 2024.0: a column of years that has gaps
+        if not is_whole or value < 0 or len(digits := str(int(value))) not in _CALENDAR:
+            return _from_epoch(value, value)
+        value = digits
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a time")
     text = value.strip()
     if not text:
         return None
-    if _NUMBER.fullmatch(text) and len(text) not in (
-        4,
-        8,
-        14,
-    ):  # the lengths of a year, a day and a compact time
+    if _NUMBER.fullmatch(text) and len(text) not in _CALENDAR:
         return _from_epoch(float(text), text)
     if month := _MONTH.fullmatch(text):
         text = f"{month[1]}-{int(month[2] or 1):02}-01"
@@ -74,10 +75,11 @@ def _from_epoch(number: float, written: object) -> datetime:
         for end, per_second in _EPOCH_UNITS:
             if number < end:
                 return EPOCH + timedelta(seconds=number / per_second)
-    raise ValueError(f"the number {written} is neither epoch seconds nor milliseconds")
+    raise ValueError(f"the number {str(written)[:40]} is neither epoch seconds nor milliseconds")
 
 
 TEXTS = None  # the key of the number of texts
+SOME = 20  # texts from which one far from the rest counts as a stray one
 
 
 # Buckets are whole numbers: minutes, hours and days since 1970-01-01, months and years since year 0.
@@ -184,14 +186,19 @@ def _weeks(days: Mapping[int, Counter[Hashable]]) -> dict[int, Counter[Hashable]
 
 
 def _core(buckets: Mapping[int, Counter[Hashable]], share: float = 0.005) -> tuple[int, int]:
-    """The first and the last bucket; without the outermost `share` of the texts at either end where those take up more
-    than three quarters of the span."""
+    """The first and the last bucket; without the outermost `share` of the texts at either end, from SOME texts on one at
+    least, where those take up more than three quarters of the span."""
     order = sorted(buckets)
     first, last = order[0], order[-1]
     total = sum(counts[TEXTS] for counts in buckets.values())
-    low = _reach(order, buckets, share * total)
-    high = _reach(order[::-1], buckets, share * total)
-    return (low, high) if (high - low + 1) * 4 < last - first + 1 else (first, last)
+    skip = max(1 if total >= SOME else 0, share * total)
+    low = _reach(order, buckets, skip)
+    high = _reach(order[::-1], buckets, skip)
+    width = high - low + 1
+    if width * 4 >= last - first + 1:
+        return first, last
+    # the end that is no further away is sound: a stray time lies at the other
+    return low if low - first > width else first, high if last - high > width else last
 
 
 def _reach(order: list[int], buckets: Mapping[int, Counter[Hashable]], skip: float) -> int:

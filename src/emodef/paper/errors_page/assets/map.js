@@ -37,8 +37,8 @@ function drawMap() {
     return all ? n / all : 0;
   };
   const off = order.flatMap((a) => order.filter((b) => a !== b && a !== NONE && labels[a].annotated >= 5).map((b) => value(a, b)));
-  const top = Math.max(...off, byShare ? 0.01 : 1);
-  const diagonal = Math.max(...labels.map((_, place) => value(place, place)), byShare ? 0.01 : 1);
+  const top = largest(off, byShare ? 0.01 : 1);
+  const diagonal = largest(labels.map((_, place) => value(place, place)), byShare ? 0.01 : 1);
   const ends = new Set(data.ends);
   const square = (missed, wrong, i, j) => {
     const part = missed === wrong ? (missed === NONE ? 0 : value(missed, wrong) / diagonal) : Math.min(1, value(missed, wrong) / top);

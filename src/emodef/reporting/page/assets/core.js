@@ -24,6 +24,8 @@ const percent = (share, digits) => {
   return share > 0 && Number(shown) === 0 ? `<${shown.replace(/\d$/, "1")}%` : `${shown}%`;
 };
 const times = (lift) => `${lift.toFixed(lift >= 10 ? 0 : lift >= 0.95 || lift === 0 ? 1 : 2)}×`;
+// the largest of these and `least`; as arguments of one call they overflow the stack where there are very many
+const largest = (values, least) => values.reduce((most, value) => Math.max(most, value), least);
 
 const level = () => data.levels[state.level];
 const share = (label) => (data.texts ? label.count / data.texts : 0);

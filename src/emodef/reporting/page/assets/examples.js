@@ -12,7 +12,7 @@ function strongest(place) {
       if (!(best.get(index) >= score)) best.set(index, score);
     }
   }
-  const most = Math.max(0, ...data.strongest.map((list) => list.length));
+  const most = largest(data.strongest.map((list) => list.length), 0);
   return [...best].sort((a, b) => b[1] - a[1]).slice(0, most).map(([index]) => index);
 }
 const scoreOf = (example, one) => example.scores[example.labels.indexOf(one)];
@@ -24,7 +24,7 @@ function labelsOf(example) {
   return labels
     .map((label, place) => ({ label, place, scores: fine(place).filter((one) => example.labels.includes(one)).map((one) => scoreOf(example, one)) }))
     .filter(({ scores }) => scores.length)
-    .map(({ label, place, scores }) => ({ label, place, score: scores.includes(null) ? null : Math.max(...scores) }))
+    .map(({ label, place, scores }) => ({ label, place, score: scores.includes(null) ? null : largest(scores, 0) }))
     .sort((a, b) => b.score - a.score);
 }
 
@@ -55,7 +55,7 @@ function drawExamples() {
   $("examples").hidden = !some;
   if (!some) return;
   const { labels } = level();
-  const each = Math.max(...data.strongest.map((list) => list.length));
+  const each = largest(data.strongest.map((list) => list.length), 0);
   $("examples-lead").textContent = `The texts with the highest probability of each label, up to ${each} a label; a text that recurs is shown once.`;
   const chosen = filter.labels.length > 1 ? "both" : String(filter.labels[0] ?? "");
   $("filter-label").replaceChildren(

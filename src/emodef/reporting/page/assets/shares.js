@@ -48,7 +48,7 @@ function drawStrip() {
 
 function drawShares() {
   const { labels } = level();
-  const top = Math.max(...labels.map((label) => label.high * (label.count ? 1 : 0)), 1e-9);
+  const top = largest(labels.map((label) => label.high * (label.count ? 1 : 0)), 1e-9);
   const step = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25].find((s) => top / s <= 6) ?? 0.25;
   const at = (value) => `${(100 * value) / top}%`;
   const ticks = [];

@@ -117,11 +117,11 @@ function drawLines() {
   const [left, right, upper, lower, foot] = [44, wide ? 128 : 10, 14, 300, 372];
   const bins = now.starts.length;
   const x = (bin) => left + ((width - left - right) * bin) / Math.max(1, bins - 1);
-  const found = Math.max(0.005, ...lines.flatMap(({ values }) => values.filter((value) => value !== null)));
+  const found = largest(lines.flatMap(({ values }) => values.filter((value) => value !== null)), 0.005);
   const step = stepOf(found);
   const top = Math.ceil((found * 1.02) / step) * step;
   const y = (value) => lower - ((lower - upper) * value) / top;
-  const most = Math.max(...now.texts, 1);
+  const most = largest(now.texts, 1);
   const volume = (n) => (34 * n) / most;
 
   const grid = [];
@@ -209,7 +209,7 @@ function drawEach() {
     if (!label.count) return [];
     const values = shares(now, place);
     const shown = values.filter((value) => value !== null);
-    const top = Math.max(...shown, 1e-6);
+    const top = largest(shown, 1e-6);
     const y = (value) => height - 2 - (height - 6) * (value / top);
     const peak = values.indexOf(top);
     const said = peak < 0 ? "no step of five texts" : `peak ${percent(top, 1)}, ${tick(now.starts[peak], now.unit)}`;

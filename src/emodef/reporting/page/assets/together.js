@@ -27,7 +27,7 @@ function drawTogether() {
   $("together-lead").textContent = byShare
     ? "Of the texts with the label at the left, the share that also have the label above."
     : "How many times as often two labels meet as they would by chance, which is 1×. Where few texts meet the colour is pale.";
-  const top = Math.max(...level().pairs.flatMap(([a, b, n]) =>
+  const top = largest(level().pairs.flatMap(([a, b, n]) =>
     [a, b].map((one) => (labels[one].count >= FEW ? n / labels[one].count : 0))), 0.01);
   const told = (a, b) => {
     const n = both(a, b);
