@@ -15,7 +15,7 @@ from emodef.paper.known import KNOWN
 from emodef.paper.statistics import POLICIES, Study
 from emodef.paper.study import Block, Group, row_title
 from emodef.paper.table2 import other_heads
-from emodef.reporting import Cell, Column, Table
+from emodef.reporting import Cell, Column, Marked, Table
 from emodef.reporting.tables import FEW_EXAMPLES, MARK
 
 SURE = 0.05  # a corrected p-value below it is named in the note
@@ -81,7 +81,7 @@ def _table(study: Study, block: Block, backbone: str, policy: str) -> Table:
         values: list[Cell] = [None if labels is None else labels[k] for labels in by_column]
         published_row = map(fraction, paper.rows[name]) if printed else ()
         support = (None if train is None else train[k], None if test is None else test[k])
-        rows.append((name + (MARK if few else ""), *support, *values, *published_row))
+        rows.append((Marked(name, MARK) if few else name, *support, *values, *published_row))
     macro: list[Cell] = [
         NOT_RUN if group is None else None if scored is None else scored.summary("macro_f1")
         for (_, group), scored in zip(ours, found, strict=True)
