@@ -205,6 +205,8 @@ class RunFolder:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return {key: stored[key] for key in stored.files}
+        except FileNotFoundError:
+            raise DataError("is not there; without it a run cannot be measured again", path) from None
         except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
             raise DataError(f"cannot be read ({error}); train again into another folder", path) from None
 
