@@ -80,7 +80,7 @@ def test_a_run_stored_before_a_setting_existed_counts_as_the_same(
         (lambda run: (run / "settings.json").write_text("{"), "is not valid JSON"),
         (lambda run: (run / "metrics.json").write_text('{"training": {}}'), "not whole"),
         (lambda run: (run / "metrics.json").write_text("[]"), "holds no JSON object"),
-        (lambda run: (run / "probabilities.npz").unlink(), "cannot be read"),
+        (lambda run: (run / "probabilities.npz").unlink(), "is not there"),
         (
             lambda run: (run / "probabilities.npz").write_bytes(
                 (run / "probabilities.npz").read_bytes()[:-40]
