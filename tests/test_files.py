@@ -203,18 +203,6 @@ def test_splits_by_column(write: Any) -> None:
     assert "split, column 'part', is empty" in str(splits["test"].problems[1])
 
 
-def test_numbers_as_table_programs_write_them(write: Any) -> None:
-    file = write("m.csv", "text,label\na,0.0\nb,1.0\nc,1\n")
-    assert read_file(file, label_set=MOODS)["all"].label_lists() == [
-        [MOODS.names[0]],
-        [MOODS.names[1]],
-        [MOODS.names[1]],
-    ]
-    assert "the label 0 is a number" in fault(file)
-    blank = write("m.jsonl", '{"text": "a", "labels": ["joy", " "]}\n')
-    assert ":1: the label ' ' is neither a name nor a number" in fault(blank, label_set=MOODS)
-
-
 def test_folder_of_splits(write: Any, tmp_path: Path) -> None:
     write("set/train.csv", "text,label\na,joy\nb,calm\n")
     write("set/validation.jsonl", '{"text": "c", "labels": ["worry"]}\n')
@@ -365,10 +353,6 @@ def test_malformed_jsonl_rows(write: Any, line: str, expected: str) -> None:
     assert corpus.texts == ["a", "a"]
     assert [problem.row for problem in corpus.problems] == [3]
     assert expected in corpus.problems[0].reason
-
-
-def test_jsonl_without_an_object(write: Any) -> None:
-    assert "has no row" in fault(write("m.jsonl", "nothing\n"), label_set=MOODS)
 
 
 @pytest.mark.parametrize("value", ["2", "", "yes", "0.5"])

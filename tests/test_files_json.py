@@ -8,7 +8,7 @@ import pytest
 
 from emodef.errors import DataError
 from emodef.labels import LabelSet
-from test_files import MOODS, all_rows
+from test_files import MOODS, all_rows, fault
 
 
 def test_a_label_s_name_goes_before_its_number(tmp_path: Path) -> None:
@@ -44,3 +44,20 @@ def test_columns_of_a_jsonl_file_are_those_of_its_first_thousand_rows(tmp_path: 
     path.write_text('{"text": "a"}\n{"text": "b", "label": "joy"}\n')
     found = all_rows(path, label_set=MOODS, allow_unlabelled=True)
     assert found.labels.sum() == 1
+
+
+def test_numbers_as_table_programs_write_them(tmp_path: Path) -> None:
+    table = tmp_path / "m.csv"
+    table.write_text("text,label\na,0.0\nb,1.0\nc,1\n")
+    first, second = MOODS.names[:2]
+    assert all_rows(table, label_set=MOODS).label_lists() == [[first], [second], [second]]
+    assert "the label 0 is a number" in fault(table)
+    blank = tmp_path / "m.jsonl"
+    blank.write_text('{"text": "a", "labels": ["joy", " "]}\n')
+    assert ":1: the label ' ' is neither a name nor a number" in fault(blank, label_set=MOODS)
+
+
+def test_jsonl_without_an_object(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text("nothing\n")
+    assert "has no row" in fault(path, label_set=MOODS)

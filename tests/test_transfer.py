@@ -24,7 +24,7 @@ from emodef.corpora import Corpus
 from emodef.encoding import Encoder
 from emodef.errors import DataError, SettingsError
 from emodef.train.run import run_training
-from emodef.train.settings import TrainSettings, load_experiment
+from emodef.train.settings import TrainSettings
 from emodef.train.transfer import OutOfTime, run_transfer
 from emodef.train.transfer_plan import plan_transfer
 from emodef.train.transfer_processes import shared_out
@@ -293,48 +293,6 @@ def test_a_name_stands_for_one_model(
     other = study(starts=["none"], backbone=str(tiny_bert_dir))
     with pytest.raises(SettingsError, match="was trained with backbone"):
         run_transfer(other, tmp_path, {"none": tuned["none"]}, cpu=True)
-
-
-# Settings
-
-
-def test_settings_are_strict(study: Callable[..., TransferSettings]) -> None:
-    for wrong, words in (
-        ({"epoch": 3}, "epoch"),
-        ({"sizes": [11]}, "11 is below smallest = 12"),
-        ({"sizes": [1.5]}, "1.5 is no share"),
-        ({"sizes": [12, 12]}, "each once"),
-        ({"starts": ["none", "none"]}, "each once"),
-        ({"policies": ["argmax"]}, "softmax"),
-        ({"splits": "3"}, "splits"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            study(**wrong)
-    assert study(max_eval="none").max_eval is None
-
-
-def test_what_is_run_is_not_how(study: Callable[..., TransferSettings]) -> None:
-    base = study()
-    for same in (
-        {"splits": 5},
-        {"sizes": [40]},
-        {"starts": ["none"]},
-        {"policies": ["sigmoid"]},
-        {"description": "x"},
-    ):
-        assert study(**same).digest("fp32") == base.digest("fp32")
-    for other in ({"epochs": 3}, {"seed": 1}, {"max_eval": 40}, {"smallest": 11}, {"learning_rate": 1e-3}):
-        assert study(**other).digest("fp32") != base.digest("fp32")
-    assert base.digest("bf16") != base.digest("fp32")
-
-
-@pytest.mark.parametrize("recipe", ["figure3", "figure3_minilm"])
-def test_the_shipped_recipes_are_the_papers_study(recipe: str) -> None:
-    study = load_experiment(recipe).transfer
-    assert isinstance(study, TransferSettings)
-    assert study.corpora == ("isear", "emoint", "emotion_stimulus")
-    assert study.starts == ("untuned", "none", "cdp", "mlm", "cdp+mlm", "match")
-    assert (study.epochs, study.batch_size, study.learning_rate, study.warmup) == (10, 16, 5e-5, 0.1)
 
 
 def test_a_corpus_must_have_one_label_a_text(

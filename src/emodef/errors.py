@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterable
 from types import ModuleType
 
 
@@ -65,3 +66,8 @@ def require(module: str, extra: str) -> ModuleType:
             f"this needs the package {module.split('.')[0]!r}, which is not installed; "
             f"install it with: pip install 'emodef[{extra}]'"
         ) from None
+
+
+def option_names(keys: Iterable[str]) -> str:
+    """The command line's options that stand for these arguments of functions, for a message: label_set is --labels."""
+    return ", ".join("--labels" if key == "label_set" else "--" + key.replace("_", "-") for key in keys)

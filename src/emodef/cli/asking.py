@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emodef.cli import options
-from emodef.errors import SettingsError
+from emodef.errors import SettingsError, option_names
 
 if TYPE_CHECKING:
     from emodef.labels import LabelSet
@@ -94,7 +93,7 @@ def resumed(
     if not path.exists():
         raise SettingsError(f"{out} holds no run to resume; leave --resume out to start one")
     if told:
-        raise SettingsError(f"--resume reads the data as the run did before; leave out {options.named(told)}")
+        raise SettingsError(f"--resume reads the data as the run did before; leave out {option_names(told)}")
     if asked.recipe is not None:
         settings = chosen_settings(asked)
     else:

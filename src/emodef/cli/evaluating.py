@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emodef.cli import options
-from emodef.errors import SettingsError
+from emodef.errors import SettingsError, option_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,7 +132,7 @@ def evaluate(
         text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
     )
     if data is None and given:
-        raise SettingsError(f"{options.named(given)}: this is about other data; name it with --data")
+        raise SettingsError(f"{option_names(given)}: this is about other data; name it with --data")
     if path is None or any((path / name).is_file() for name in ("model.json", "head.json")):
         measured = {"model": "shipped" if path is None else str(path)}
         reports = _light(path, data, split, scores, data_dir, on_error.value, given, quiet)

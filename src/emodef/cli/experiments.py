@@ -126,17 +126,11 @@ def run(
       emodef experiment run figure3_minilm --jobs 2 --start none=runs/none     # transfer to other corpora
       emodef experiment run minilm_campaign --set corpus=mine.csv --set label_set=mine.toml --dev-share 0.1
     """
-    from emodef.runs import DataChoice
-
     columns = options.columns(
         text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
     )
-    choice = DataChoice(
-        None if data_dir is None else str(data_dir),
-        on_error.value,
-        dev_share or 0.0,
-        test_share or 0.0,
-        columns,
+    choice = options.data_choice(
+        data_dir, on_error, dev_share=dev_share, test_share=test_share, columns=columns
     )
     study = transferring.find_study(recipe, assign or [], start or [])
     if study is not None:

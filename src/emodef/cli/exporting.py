@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emodef.cli import options
-from emodef.errors import SettingsError
+from emodef.errors import SettingsError, option_names
 
 if TYPE_CHECKING:
     from emodef.reporting import Table
@@ -74,7 +74,6 @@ def export(
       emodef export runs/demo --precision fp32 --out models/demo-exact
       emodef predict --model runs/demo "Thank you so much!"
     """
-    from emodef.runs import DataChoice
     from emodef.train.export import check_free, export, load_source
 
     given = options.columns(
@@ -83,19 +82,14 @@ def export(
     read = {"dev_share": dev_share, "on_error": on_error is options.OnError.SKIP}
     if data is None and (told := [*given, *(name for name, value in read.items() if value)]):
         raise SettingsError(
-            f"{options.named(told)}: the run's own data is read as it was; name other data with --data"
+            f"{option_names(told)}: the run's own data is read as it was; name other data with --data"
         )
     if out is None:
         if not (run / "settings.json").exists():
             raise SettingsError(f"{run} is not a run's folder: say where the light model goes (--out)")
         out = run / "light"
     check_free(out)
-    choice = DataChoice(
-        data_dir=None if data_dir is None else str(data_dir),
-        on_error=on_error.value,
-        dev_share=dev_share or 0.0,
-        columns=given,
-    )
+    choice = options.data_choice(data_dir, on_error, dev_share=dev_share, columns=given)
     trained, corpus = load_source(run, data=data, choice=choice)
     options.report_problems(corpus.values(), quiet)
     with options.stages(quiet) as progress:

@@ -63,14 +63,13 @@ def run(
 
     from emodef.fitting.curve import CurveSettings, plan_curve, run_curve
     from emodef.predictor import Predictor
-    from emodef.runs import DataChoice
 
     given = {"corpora": corpora, "arms": arms, "sizes": sizes}
     chosen = {key: tuple(value) for key, value in given.items() if value}
     settings = CurveSettings(**chosen, splits=splits, label_set=labels)  # type: ignore[arg-type]
     own = options.columns(text_column, label_column, label_columns, None, None, None, allow_unlabelled)
     options.refuse_columns(own, settings.corpora, "--corpus")
-    choice = DataChoice(None if data_dir is None else str(data_dir), on_error.value, columns=own)
+    choice = options.data_choice(data_dir, on_error, columns=own)
     predictor = Predictor.load(model, threads=threads)
     curve = plan_curve(settings, results, predictor, choice)
     options.report_problems(curve.own.values(), quiet)

@@ -92,19 +92,14 @@ def fit(
     from emodef.fitting import check_free
     from emodef.fitting import fit as fit_head
     from emodef.predictor import Predictor
-    from emodef.runs import DataChoice
 
     check_free(out)
     columns = options.columns(
         text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
     )
     meant, label_set = _meant(labels, data)
-    choice = DataChoice(
-        data_dir=None if data_dir is None else str(data_dir),
-        on_error=on_error.value,
-        dev_share=dev_share or 0.0,
-        test_share=test_share or 0.0,
-        columns=columns,
+    choice = options.data_choice(
+        data_dir, on_error, dev_share=dev_share, test_share=test_share, columns=columns
     )
     corpus = choice.load(data, label_set)
     options.report_problems(corpus.values(), quiet)

@@ -12,7 +12,7 @@ import typer
 from emodef.atomic import write_bytes
 from emodef.cli import options
 from emodef.cli.wordings import compare, labelled
-from emodef.errors import DataError, SettingsError
+from emodef.errors import DataError, SettingsError, option_names
 
 if TYPE_CHECKING:
     from emodef.checking import Check
@@ -189,7 +189,7 @@ def check(
     )
     if columns and data is None:
         raise SettingsError(
-            f"{options.named(columns)}: of labelled texts; name these with --data, or leave this out"
+            f"{option_names(columns)}: of labelled texts; name these with --data, or leave this out"
         )
     corpus = None if data is None else labelled(data, labels, columns, on_error)
     found = checked(definitions, _matching(model, threads, data is not None), corpus)

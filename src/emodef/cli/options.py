@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emodef.errors import SettingsError
+from emodef.errors import SettingsError, option_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from emodef.corpora import Corpus
     from emodef.predictor import Predictor
     from emodef.reporting import Table
+    from emodef.runs import DataChoice
 
 PLAIN_WIDTH = 160  # of tables where there is no terminal to fit them to
 SHOWN_PROBLEMS = 5
@@ -187,9 +188,24 @@ def columns(
     return {key: value for key, value in given.items() if value is not None}
 
 
-def named(keys: Iterable[str]) -> str:
-    """The options that stand for these arguments of functions, for a message."""
-    return ", ".join("--labels" if key == "label_set" else "--" + key.replace("_", "-") for key in keys)
+def data_choice(
+    data_dir: Path | None,
+    on_error: OnError = OnError.FAIL,
+    *,
+    dev_share: float | None = None,
+    test_share: float | None = None,
+    columns: Mapping[str, Any] | None = None,
+) -> DataChoice:
+    """How a corpus is read, of the options that say so; columns: what `columns` gives."""
+    from emodef.runs import DataChoice
+
+    return DataChoice(
+        data_dir=None if data_dir is None else str(data_dir),
+        on_error=on_error.value,
+        dev_share=dev_share or 0.0,
+        test_share=test_share or 0.0,
+        columns=dict(columns or {}),
+    )
 
 
 def refuse_columns(columns: Mapping[str, Any], corpora: Iterable[str], option: str) -> None:
@@ -198,7 +214,7 @@ def refuse_columns(columns: Mapping[str, Any], corpora: Iterable[str], option: s
 
     if columns and all(name in CORPORA for name in corpora):
         raise SettingsError(
-            f"{named(columns)}: for a file of your own; name that file with {option}, or leave this out"
+            f"{option_names(columns)}: for a file of your own; name that file with {option}, or leave this out"
         )
 
 

@@ -255,10 +255,9 @@ def _run(names: list[str], results: Path, data_dir: Path | None, quiet: bool) ->
             study = load_experiment(recipe).transfer
             try:
                 if study is not None:
-                    from emodef.runs import DataChoice
                     from emodef.train.transfer import run_transfer
 
-                    choice = DataChoice(data_dir=None if data_dir is None else str(data_dir))
+                    choice = options.data_choice(data_dir)
                     run_transfer(study, results, data=choice, console=options.notes(quiet))
                 else:
                     experiments.run(recipe, results=results, data_dir=data_dir, quiet=quiet)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emodef.cli import options
-from emodef.errors import SettingsError
+from emodef.errors import SettingsError, option_names
 
 if TYPE_CHECKING:
     from emodef.probes import ProbeReport
@@ -116,7 +116,7 @@ def card(
         text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
     )
     if data is None and given:
-        raise SettingsError(f"{options.named(given)}: this is about other data; name it with --data")
+        raise SettingsError(f"{option_names(given)}: this is about other data; name it with --data")
     from emodef.card import write_card
     from emodef.cli.models import progress
 

@@ -132,16 +132,10 @@ def train(
         told = [*given, *(name for name, value in read.items() if value)]
         settings, choice = resumed(out, chosen, told, None if data_dir is None else str(data_dir))
     else:
-        from emodef.runs import DataChoice
-
         settings = chosen_settings(chosen)
         check_settings(settings)
-        choice = DataChoice(
-            data_dir=None if data_dir is None else str(data_dir),
-            on_error=on_error.value,
-            dev_share=dev_share or 0.0,
-            test_share=test_share or 0.0,
-            columns=given,
+        choice = options.data_choice(
+            data_dir, on_error, dev_share=dev_share, test_share=test_share, columns=given
         )
     corpus = choice.load(settings.corpus, read_label_set(settings.label_set))
     check_corpus(corpus, settings)

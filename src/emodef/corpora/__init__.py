@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emodef.corpora.core import Corpus, Problem, check_on_error, data_root
-from emodef.errors import DataError, SettingsError
+from emodef.errors import DataError, SettingsError, option_names
 
 __all__ = ["CORPORA", "Corpus", "Problem", "data_root", "load_corpus"]
 
@@ -52,7 +52,6 @@ def load_corpus(
 def _refuse_options(name: str, options: Mapping[str, Any]) -> None:
     unset: tuple[Any, ...] = (None, False, [], ())  # how a command passes what its user left out
     if given := [key for key, value in options.items() if value not in unset]:
-        told = [f"{key} (--{'labels' if key == 'label_set' else key.replace('_', '-')})" for key in given]
         raise SettingsError(
-            f"the corpus {name!r} has its own columns and labels; leave out {', '.join(told)}"
+            f"the corpus {name!r} has its own columns and labels; leave out {', '.join(given)} ({option_names(given)})"
         )
