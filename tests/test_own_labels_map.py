@@ -120,6 +120,13 @@ def test_the_command(tiny_light: Path, tmp_path: Path) -> None:
     own.write_text('glee = "so happy"\nrage = "furious hate"\n')
     both = json.loads(emodef_command("labels", "map", own, "--known", "--model", tiny_light, "--json").stdout)
     assert both["labels"] == ["glee", "rage", *LABELS.names]
+    some = ["--known-labels", "joy, anger", "--model", tiny_light, "--json"]
+    assert json.loads(emodef_command("labels", "map", own, *some).stdout)["labels"] == [
+        "glee", "rage", "joy", "anger"
+    ]  # fmt: skip
+    alone = json.loads(emodef_command("labels", "map", *some).stdout)
+    place = [both["labels"].index(name) for name in ("joy", "anger")]
+    assert alone["cosines"][0][1] == pytest.approx(both["cosines"][place[0]][place[1]], abs=1e-3)
     own.write_text("exclusive = true\n" + own.read_text(encoding="utf-8"))  # of which a map shows nothing
     again = emodef_command("labels", "map", own, "--known", "--model", tiny_light, "--json")
     assert json.loads(again.stdout) == both

@@ -337,6 +337,11 @@ def test_a_file_of_ones_own_needs_definitions(
     found = json.loads(emodef_command(*given, *own, *labels, "--json").stdout)
     assert {row["texts"] for row in found} == {4}
     assert {tuple(row["labels"]) for row in found} == {("glad", "cross")}
+    before = (folder / "rows.jsonl").read_bytes()
+    renamed = [part if part != f"tiny={tiny_light}" else f"other={tiny_light}" for part in given]
+    again = json.loads(emodef_command(*renamed, *own, *labels, "--json").stdout)
+    assert again == [{**row, "model": "other"} for row in found]  # not measured again, and named as asked
+    assert (folder / "rows.jsonl").read_bytes() == before
     for asked in (own, labels):  # would tell of what was measured before
         told = emodef_command("zero-shot", *given[2:], *asked, code=2).stderr
         assert "no model to score with" in told

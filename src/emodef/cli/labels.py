@@ -267,7 +267,8 @@ def draw_map(
         typer.Argument(metavar="[NAME|FILE]", help="Labels of your own. By default those of the model."),
     ] = None,
     model: options.LightModel = None,
-    known: Annotated[bool, typer.Option("--known", help="With the model's labels beside your own.")] = False,
+    known: options.Known = False,
+    known_labels: options.KnownLabels = None,
     level: Annotated[
         str | None,
         typer.Option(help="Colour by this coarser set. By default the first that the labels map to."),
@@ -289,6 +290,7 @@ def draw_map(
     [bold]Examples[/bold]
       emodef labels map --wheel plutchik --out map.svg
       emodef labels map my-labels.toml --known --json
+      emodef labels map my-labels.toml --known-labels joy,anger,sadness
     """
     from emodef.definitions import read_labels
     from emodef.errors import require
@@ -300,11 +302,9 @@ def draw_map(
     if out is not None:
         require("matplotlib", extra="train")
     round_one = None if wheel is None else load_wheel(wheel)
-    loaded = Predictor.load(model, threads=threads)
     # a map is of meanings alone: how many labels a text has does not matter
-    predictor = (
-        loaded if labels is None else loaded.with_labels(read_labels(labels).not_exclusive(), known=known)
-    )
+    own = None if labels is None else read_labels(labels).not_exclusive()
+    predictor = options.with_labels(Predictor.load(model, threads=threads), own, known, known_labels)
     head, names = predictor.head, predictor.label_set.names
     if head is None:
         raise SettingsError(

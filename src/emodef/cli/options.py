@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from emodef.corpora import Corpus
+    from emodef.definitions import Definitions
     from emodef.predictor import Predictor
     from emodef.reporting import Table
     from emodef.runs import DataChoice
@@ -111,7 +112,7 @@ KnownLabels = Annotated[
     str | None,
     typer.Option(
         metavar="A,B,C",
-        help="With these labels of the model; without --labels, with these alone.",
+        help="With these labels of the model beside yours; without yours, these alone.",
         rich_help_panel=_OWN,
     ),
 ]
@@ -218,7 +219,9 @@ def refuse_columns(columns: Mapping[str, Any], corpora: Iterable[str], option: s
         )
 
 
-def with_labels(predictor: Predictor, labels: str | None, known: bool, known_labels: str | None) -> Predictor:
+def with_labels(
+    predictor: Predictor, labels: str | Definitions | None, known: bool, known_labels: str | None
+) -> Predictor:
     """The predictor of the labels that were asked for with --labels, --known and --known-labels; by default the model's own."""
     if known and known_labels is not None:
         raise SettingsError("--known and --known-labels exclude each other; give one")

@@ -117,14 +117,17 @@ def zero_shot(
     if models or (corpus and untuned):
         scored = _corpora(corpus or _CORPORA, directory, own, on_error, quiet)
     bare: list[Source] = [] if untuned is None else [_untuned(untuned)]
+    names: dict[str, str] = {}
     for source in (
         *(_source(given, cpu) for given in models or ()),
         *(bare if models or corpus else ()),
     ):
+        names[source.weights] = source.name
         for data in scored:
             measure(source, data, file, tell=console.print)
     for run in held_out or ():
         source = _source(run, cpu)
+        names.setdefault(source.weights, source.name)
         for data in _held_out(source, run, split, directory):
             if not data.task.endswith(UNSEEN):
                 own_labels(source, data, file)
@@ -133,9 +136,10 @@ def zero_shot(
                 measure(each, data, file, tell=console.print)
     if not file.rows:
         raise SettingsError("nothing to measure; name models, or runs that held labels out (--held-out)")
-    tables = zero_shot_tables(file.rows)
+    found = file.named(names)
+    tables = zero_shot_tables(found)
     if json:
-        typer.echo("[" + ",\n".join(row.to_line() for row in file.rows) + "]")
+        typer.echo("[" + ",\n".join(row.to_line() for row in found) + "]")
     elif out is None:
         for table in tables:
             print_table(table, options.output())

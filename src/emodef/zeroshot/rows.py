@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,10 @@ class RowFile:
     def has(self, group: tuple[str, ...]) -> bool:
         """Whether a method was measured there already."""
         return any(row.group == group for row in self.rows)
+
+    def named(self, names: Mapping[str, str]) -> list[Row]:
+        """The rows, a model's under the name it has in `names` (weights -> name): an earlier call may have named it otherwise."""
+        return [replace(row, model=names.get(row.weights, row.model)) for row in self.rows]
 
     def add(self, rows: Sequence[Row]) -> None:
         """Put rows behind the others, atomically."""
