@@ -100,6 +100,26 @@ def test_a_terminal(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert every.stderr == "* predicted\n"
 
 
+def test_a_terminal_has_no_columns(model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """So those of the input are in nobody's way, and options of columns are refused."""
+    monkeypatch.setattr("emodef.cli.predicting._printed", lambda *_: "")
+    (tmp_path / "in.csv").write_text("text,predicted,probabilities\nso happy,x,y\n")
+    (tmp_path / "in.jsonl").write_text('{"text": "so happy", "predicted": ["x"]}\n')
+    for name in ("in.csv", "in.jsonl"):
+        found = emodef_command("predict", "--model", model, "--file", tmp_path / name)
+        assert "so happy" in found.stdout
+        assert "joy 0." in found.stdout
+        assert found.stderr == ""
+    for options in (["--form", "long"], ["--prefix", "my_"]):
+        said = emodef_command("predict", "--model", model, TEXTS[0], *options, code=2).stderr
+        assert "a terminal is shown none; name a file with --out" in " ".join(said.split())
+    (tmp_path / "in.jsonl").write_text('{"body": "so happy"}\n' * 1_001)
+    said = emodef_command(
+        "predict", "--model", model, "--file", tmp_path / "in.jsonl", "--text-column", "bdoy", code=3
+    )
+    assert "has no column 'bdoy' in any of its rows, the first has: 'body'" in said.stderr
+
+
 def test_a_terminal_of_any_width() -> None:
     from emodef.cli.texts import _width, _wrapped, printable
 
@@ -167,9 +187,11 @@ def test_long_texts_are_said(model: Path) -> None:
     ("options", "code", "message"),
     [
         (["A text", "--file", "x.csv"], 2, "exclude each other"),
-        (["A text", "--threshold", "high"], 2, "give tuned, fixed"),
-        (["A text", "--threshold", "1"], 2, "give tuned, fixed"),
-        (["A text", "--level", "ekman"], 3, "ekman"),
+        (["A text", "--threshold", "high"], 2, "give tuned, fixed, or a number from 0 to below 1\n"),
+        (["A text", "--threshold", "1"], 2, "give tuned, fixed, or a number from 0 to below 1\n"),
+        (["A text", "--threshold", "0.5,0.6"], 2, "give tuned, fixed, or a number from 0 to below 1\n"),
+        (["A text", "--level", "ekman"], 3, "have no level 'ekman'; there are tiny, sentiment\n"),
+        (["A text", "--restart"], 2, "--restart is of the parts of an --out"),
         (["A text", "--out", "x.xls"], 2, ".csv, .tsv, .jsonl"),
         (["A text", "--json", "--out", "x.csv"], 2, "--json writes .jsonl"),
         (["A text", "--json", "--output-format", "csv"], 2, "exclude each other"),
@@ -185,7 +207,7 @@ def test_long_texts_are_said(model: Path) -> None:
 )
 def test_errors(model: Path, options: list[str], code: int, message: str) -> None:
     result = emodef_command("predict", "--model", model, *options, code=code)
-    assert message in " ".join(result.stderr.split())
+    assert message in " ".join(result.stderr.split()) + "\n"
     assert result.stdout == ""
 
 

@@ -17,7 +17,7 @@ import pytest
 from emodef import Predictor
 from emodef.client import Client, Prediction, ServerError
 from emodef.errors import SettingsError
-from tiny_server import Running, running
+from tiny_server import Running, running, until
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
@@ -112,6 +112,20 @@ def test_refused_because_busy_it_comes_again() -> None:
             client.predict([])
         assert (refused.value.status, refused.value.code) == (503, "busy")
         busy.shutdown()
+
+
+def test_what_timed_out_is_not_asked_again(tiny_light: Path, tmp_path: Path) -> None:
+    """It would cost the server as much again."""
+    with (
+        running(tiny_light, "--limit", "seconds=0.001", jobs=tmp_path / "jobs") as slow,
+        Client(slow.url) as client,
+    ):
+        with pytest.raises(ServerError, match="no answer within") as refused:
+            client.explain("so happy " * 400)
+        assert refused.value.code == "timed_out"
+        assert (
+            len(until(lambda: [one for one in slow.events("request") if one["path"] == "/v1/explain"])) == 1
+        )
 
 
 @pytest.fixture(scope="module")

@@ -206,18 +206,20 @@ def test_colours_where_wanted(run: Any, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_json(run: Any, predictor: Predictor) -> None:
-    found = run("--json", TEXT, "")
+    found = run("--json", TEXT, "\u200b")
     objects = [json.loads(line) for line in found.stdout.splitlines()]
     assert len(objects) == 2
     expected = predictor.explain(TEXT)
     assert [word["text"] for word in objects[0]["words"]] == [word.text for word in expected.words]
     assert objects[0]["predicted"] == list(expected.predicted)
     assert objects[0]["words"][3]["contributions"] == pytest.approx(expected.words[3].contributions, abs=1e-6)
-    assert objects[1]["words"] == []
+    (nothing,) = objects[1]["words"]
+    assert set(nothing["contributions"].values()) == {0.0}
+    assert predictor.explain("").words == ()
 
 
 def test_standard_input(run: Any) -> None:
-    found = run("--json", "-", input="\ufeffwhy?\r\n\nI am happy".encode())
+    found = run("--json", "-", input="\ufeffwhy?\r\n\n \u00a0\nI am happy".encode())
     assert [json.loads(line)["text"] for line in found.stdout.splitlines()] == ["why?", "I am happy"]
     assert run("-", input=b"\xff\xfe").exit_code == 3
     assert run("-", input=b"\n").exit_code == 3
@@ -236,6 +238,10 @@ def test_errors(run: Any, tmp_path: Path) -> None:
     assert "joy" in run("--label", "joyy", "text").stderr
     assert run("--threshold", "2", "text").exit_code == 2
     assert run("--model", str(tmp_path), "text").exit_code == 3
+    for blank in ("", " \t", "\u00a0"):
+        found = run("text", blank)
+        assert (found.exit_code, found.stdout) == (3, "")
+        assert "text 2 is empty; leave it out" in found.stderr
     assert "no label passes" in run("it is so").stdout
 
 

@@ -1,15 +1,17 @@
-"""Heads of inputs that are a little odd: blank lines, names that are empty, keys that come late, another encoding in a pipe."""
+"""Heads of inputs that are a little odd: blank lines, names that are empty, late keys, another encoding in a pipe, very many columns."""
 
 from __future__ import annotations
 
 import io
 import json
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emodef.corpora.tables import open_table
 from emodef.errors import DataError
 from emodef.files import job
 from emodef.files.job import Watch, predict_file
@@ -147,6 +149,49 @@ def test_a_late_text_in_a_pipe(predictor: Predictor) -> None:
     assert (summary.problems, summary.left_out) == (1, {})
 
 
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_a_text_that_no_row_has_at_the_end(
+    predict: Any, predictor: Predictor, tmp_path: Path, out: str
+) -> None:
+    """A misspelt column that was taken at its word: an earlier output stays as it is, and no parts are left."""
+    path, _ = predict("in.jsonl", '{"text": "so happy"}\n{"text": ""}\n', f"out.{out}")
+    before = {one: one.read_bytes() for one in (path, tmp_path / f"out.{out}.problems.jsonl")}
+    rows = '{"id": 1, "body": "why"}\nnonsense\n' * 1_200
+    said = r"in\.jsonl: has no column 'bdoy' in any of its rows, the first has: 'id', 'body'; say which with --text-column"
+    with pytest.raises(DataError, match=said):
+        predict("in.jsonl", rows, path.name, column="bdoy", part_size=500)
+    assert {one: one.read_bytes() for one in before} == before
+    assert not path.with_name(f"{path.name}.parts").exists()
+    with pytest.raises(DataError, match=said.replace(r"in\.jsonl", "standard input")):
+        predict_file(piped(rows.encode(), "jsonl", "bdoy"), path, predictor, Options())
+    assert {one: one.read_bytes() for one in before} == before
+    written: list[bytes] = []
+    if out != "parquet":
+        with pytest.raises(DataError, match="has no column 'bdoy' in any of its rows"):
+            job.predict_stream(
+                piped(rows.encode(), "jsonl", "bdoy"),
+                written.append,
+                out,
+                predictor,
+                Options(),
+                part_size=500,
+            )
+
+
+def test_a_text_that_only_the_parts_of_an_earlier_run_have(predictor: Predictor, tmp_path: Path) -> None:
+    given, out = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    given.write_text('{"body": "why"}\n' + '{"id": 1}\n' * 1_500)
+
+    def run(**options: Any) -> Any:
+        source = open_source(str(given), "body")
+        return predict_file(source, out, predictor, Options(), part_size=500, **options)
+
+    with pytest.raises(Stop):
+        run(engine=stopping(lambda plan: job.local(predictor, plan, Watch()), 1))
+    assert finished_parts(out) == 1
+    assert run().problems == 1_500
+
+
 def test_looking_ahead_changes_no_row_and_no_column(predict: Any) -> None:
     """A key of later objects is no column of all rows: where predictions go it is the fault of its own row."""
     rows = "".join(json.dumps({"n": n, "text": "why"}) + "\n" for n in range(1_200))
@@ -167,3 +212,26 @@ def test_utf_16_in_a_pipe(format: str, encoding: str) -> None:
     unmarked = f"UTF-16{encoding[-2:].upper()}"
     with pytest.raises(DataError, match=rf"standard input: is UTF-16.*iconv -f {unmarked} "):
         piped("text\nwhy\n".encode(encoding), format)
+
+
+# very many columns
+
+
+@pytest.mark.parametrize("names", [[f"c{n}" for n in range(30_000)], [""] * 30_000], ids=["named", "empty"])
+def test_very_many_columns_take_no_time(tmp_path: Path, names: list[str]) -> None:
+    """Comparing each with each took half a minute here, and ten minutes for a header of a megabyte."""
+    (tmp_path / "in.csv").write_text(",".join([*names, "text"]) + "\n" + "," * len(names) + "why\n")
+    began = time.process_time()
+    source = open_source(str(tmp_path / "in.csv"))
+    assert len(source.table.columns) == 30_001
+    assert len(set(source.table.columns)) == 30_001
+    assert len(open_table(tmp_path / "in.csv").columns) == 30_001
+    assert time.process_time() - began < 5
+
+
+def test_a_column_twice(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("b,text,a,a,b\n")
+    with pytest.raises(DataError, match=r"in\.csv:1: two columns are named 'b'; rename one"):
+        open_source(str(tmp_path / "in.csv"))
+    with pytest.raises(DataError, match=r"in\.csv:1: two columns are named 'a'; rename one"):
+        open_table(tmp_path / "in.csv")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
@@ -257,6 +258,35 @@ def test_rows_without_a_prediction_where_no_column_is_the_text(
     else:
         assert found == [[], ["joy"]]
         assert source.notes() == ["Rows without a prediction, left out: 2."]
+
+
+@pytest.mark.parametrize("form", ["labels", "probabilities", "long"])
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_texts_without_a_prediction(tiny_light: Path, put: Put, suffix: str, form: str) -> None:
+    """A text of bytes that are no UTF-8, or of nothing that the model reads, is not one without a label, where the form tells."""
+    if suffix == "parquet":
+        pytest.importorskip("polars")
+    folder = put({"in.csv": b"text,id\nit is so,1\n\xc3\xa9 \xff,2\n\xe2\x80\x8b,3\nhappy,4\n"})
+    out = folder / f"out.{suffix}"
+    emodef_command(
+        "predict", "--model", tiny_light, "--file", folder / "in.csv", "--out", out, "--form", form, "--quiet"
+    )
+    source = open_predictions(out)
+    found = [list(row.scores) for row in source.rows()]
+    if form == "long" or (form == "labels" and suffix in ("csv", "tsv")):
+        assert (found, source.notes()) == ([[], [], [], ["joy"]], [])
+    else:
+        assert found == [[], ["joy"]]
+        assert source.notes() == ["Rows without a prediction, left out: 2."]
+
+
+def test_very_many_columns_named_like_predictions(put: Put) -> None:
+    names = [f"{n}label" for n in range(30_000)]
+    folder = put({"p.csv": ",".join(["text", *names]) + "\n"})
+    began = time.process_time()
+    with pytest.raises(DataError, match="has neither the columns"):
+        open_predictions(folder / "p.csv")
+    assert time.process_time() - began < 5
 
 
 MAY = datetime(2024, 5, 1, tzinfo=UTC)

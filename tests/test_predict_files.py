@@ -291,3 +291,36 @@ def test_numbers_of_thousands_of_digits(predict: Any) -> None:
         (2, "holds a number of thousands of digits")
     ]
     assert len(rows_of(out)) == 1
+
+
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("name", ["q.csv.problems.jsonl", "q.csv.parts/part-00000.jsonl"])
+def test_an_input_where_the_output_s_own_files_go(
+    predictor: Predictor, tmp_path: Path, name: str, link: bool
+) -> None:
+    """Both would be written over, or removed."""
+    rows = '{"raw": "so happy"}\n{"raw": ""}\n'
+    given = tmp_path / name
+    given.parent.mkdir(exist_ok=True)
+    given.write_text(rows)
+    if link:
+        (tmp_path / "link.jsonl").symlink_to(given)
+    source = open_source(str(tmp_path / "link.jsonl" if link else given), "raw")
+    with pytest.raises(SettingsError, match=r"--out .*q\.csv: .*the input.*; name another file"):
+        predict_file(source, tmp_path / "q.csv", predictor, Options())
+    assert given.read_text() == rows
+    assert predict_file(source, tmp_path / "other.csv", predictor, Options()).rows == 2
+    assert given.read_text() == rows
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_names_that_no_utf_8_holds(predict: Any, out: str) -> None:
+    """Of a file, whose bytes are in another encoding, and of keys: halves of characters."""
+    rows = '{"text": "so happy", "\\ud800": 1, "\\udfff": 2}\n{"text": "why", "\\ud800": "\\ud801"}\n'
+    path, summary = predict("caf\udce9.jsonl", rows, f"out.{out}", part_size=1)
+    assert (summary.rows, summary.problems) == (2, 0)
+    if out in ("jsonl", "parquet"):
+        names = ["\ud800", "\udfff"] if out == "jsonl" else ["\ufffd", "\ufffd_1"]
+        assert list(rows_of(path)[0])[:3] == ["text", *names]
+        return
+    assert path.read_text(encoding="utf-8").splitlines()[0][5:8] in ("\ufffd,\ufffd", "\ufffd\t\ufffd")

@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from emodef.errors import DataError
+from emodef.errors import DataError, SettingsError
+from emodef.files.predictions import Options
 from emodef.files.sources import GivenTexts, open_source
 from emodef.predictor import Predictor
 from tiny_files import OUTPUTS, predicted, rows_of
@@ -99,3 +100,30 @@ def test_inputs_that_cannot_be(predictor: Predictor, tmp_path: Path) -> None:
         open_source(str(tmp_path / "number.parquet"))
     with pytest.raises(DataError, match="text 2 is empty"):
         GivenTexts(["fine", " "])
+
+
+@pytest.mark.parametrize("name", list(BAD))
+def test_texts_that_are_too_long(predict: Any, name: str) -> None:
+    """As where a quote is missing and a text goes on to the next quote of the file; what counts is characters, not bytes."""
+    texts = ["so happy", "é" * 20, "why " * 5 + "!"]
+    rows = {
+        "in.csv": "id,text\n" + "".join(f"{n},{text}\n" for n, text in enumerate(texts)),
+        "in.jsonl": "".join(json.dumps({"text": text}) + "\n" for text in texts),
+        "in.txt": "".join(f"{text}\n" for text in texts),
+    }[name]
+    path, summary = predict(name, rows, "out.jsonl", most_characters=20)
+    (problem,) = summary.shown
+    assert problem.reason == (
+        "the text has 21 characters, and a text may have at most 20 here; is a quote missing, or part it"
+    )
+    assert problem.kept
+    assert [row["predicted"] is None for row in rows_of(path)] == [False, False, True]
+    with pytest.raises(DataError, match=f"{name}:{problem.row}: the text has 21 characters"):
+        predict(name, rows, "other.jsonl", most_characters=20, on_error="fail")
+    _, summary = predict(name, rows, "all.jsonl")
+    assert summary.problems == 0
+
+
+def test_how_long_a_text_may_be_is_a_number() -> None:
+    with pytest.raises(SettingsError, match="most_characters is 0; it must be 1 or more"):
+        Options(most_characters=0)

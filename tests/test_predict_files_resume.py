@@ -282,3 +282,18 @@ def test_a_pipe_does_not_take_a_file_s_finished_parts(
     assert begun().earlier == 300
     assert piped().rows == 1
     assert piped(restart=True).rows == 1
+
+
+def test_parts_of_a_version_without_a_limit_of_characters(
+    begun: Callable[..., Summary], tmp_path: Path
+) -> None:
+    """What they were made with says nothing of it, nor whether a row had the text: that is as if there were none."""
+    parts = tmp_path / "out.csv.parts"
+    for path in parts.glob("*.json"):
+        content = json.loads(path.read_text())
+        content.get("settings", {}).pop("most_characters", None)
+        content.pop("has_text", None)
+        path.write_text(json.dumps(content))
+    with pytest.raises(SettingsError, match="the settings most characters changed from null to 5"):
+        begun(most_characters=5)
+    assert begun().earlier == 300

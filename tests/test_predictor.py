@@ -218,8 +218,14 @@ def test_threshold_policies(predictor: Predictor, tmp_path: Path) -> None:
     assert names(threshold=0.99, at_least_one=True) == {"curiosity"}
     assert names(threshold=[0.99, low - 0.01, 0.99, 0.99, 0.99]) == {"anger"}
     assert names(threshold="fixed") == {k for k, v in scores.items() if v > 0.3}
-    for bad in ("much", 1.0, -0.1, "1.2", float("nan"), [0.5, 0.5]):
-        with pytest.raises(SettingsError, match="threshold"):
+    each = np.array([0.99, low - 0.01, 0.99, 0.99, 0.99])
+    assert names(threshold=each) == names(threshold=each.tolist())
+    assert predictor.explain(text, threshold=each).predicted == ("anger",)
+    for bad in ("much", 1.0, -0.1, "1.2", float("nan"), "0.5,0.6"):
+        with pytest.raises(SettingsError, match=r"give tuned, fixed, or a number from 0 to below 1$"):
+            predictor.predict(text, threshold=bad)
+    for bad in ([0.5, 0.5], np.full(4, 0.5), np.full(5, 1.0)):
+        with pytest.raises(SettingsError, match="or such a number for each of the 5 labels"):
             predictor.predict(text, threshold=bad)
     untuned = Predictor.load(build_tiny_light(tmp_path, thresholds={"fixed": 0.38}))
     assert {x.name for x in untuned.predict(text).labels} == {k for k, v in scores.items() if v > 0.38}
@@ -236,7 +242,7 @@ def test_levels(predictor: Predictor) -> None:
     assert set(found.scores) == set(LABELS.coarse["sentiment"].names)
     assert predictor.predict(TEXTS[4], level="tiny").labels == predictor.predict(TEXTS[4]).labels
     for call in (predictor.predict, predictor.predict_proba):
-        with pytest.raises(LabelSetError, match="ekman"):
+        with pytest.raises(LabelSetError, match=r"no level 'ekman'; there are tiny, sentiment$"):
             call(TEXTS, level="ekman")
 
 

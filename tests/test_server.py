@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from commands import emodef_command
 from emodef import Predictor, __version__
 from emodef.server.faults import CODES
 from tiny_server import KEY, Running, running, until
@@ -293,6 +294,8 @@ def test_keys_hosts_origins(tiny_light: Path, tmp_path: Path) -> None:
         for origin, expected in (
             (f"http://{own}", 200),
             ("https://good.example", 200),
+            ("https://emotions.example", 200),  # a proxy may name itself as the host
+            ("http://emotions.example", 403),
             ("https://evil.example", 403),
             ("null", 403),
         ):
@@ -310,6 +313,15 @@ def test_keys_hosts_origins(tiny_light: Path, tmp_path: Path) -> None:
         assert logged["content"] == ["secretly happy"] * 2  # as was asked for
         assert logged["client_key"]
         assert KEY not in "\n".join(server.lines)
+        refused = next(one for one in server.events("request") if one["status"] == 401)
+        assert refused["path"] == "/v1/labels"  # which reached no route
+
+
+def test_no_key_where_one_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a secret did not arrive: the server would be open."""
+    for given in ("", " , "):
+        monkeypatch.setenv("EMODEF_API_KEYS", given)
+        assert "holds no key" in emodef_command("serve", "--port", "0", code=2).stderr
 
 
 def test_neighbours_change_no_score(tmp_path: Path) -> None:

@@ -168,3 +168,100 @@ def test_words_that_come_when_there_are_no_scores_are_left_out(open_tab: Open) -
     words.continue_()
     until(page, "window.dealtWith?.endsWith('/v1/explain')")
     assert page.inner_text("#text-words") == ""
+
+
+def test_what_does_not_pass_by_itself_is_told_and_not_asked_again(open_tab: Open) -> None:
+    page = open_tab(expected="503")
+    asked: list[str] = []
+
+    def late(route: Any) -> None:
+        asked.append(route.request.url)
+        error = {"error": {"code": "timed_out", "message": "no answer within 30 seconds", "field": None}}
+        route.fulfill(status=503, headers={"Retry-After": "1"}, json=error)
+
+    page.route("**/v1/predict", late)
+    typed(page, "I am happy")
+    page.wait_for_selector("#text-verdict .problem")
+    assert "30 seconds" in page.inner_text("#text-verdict")
+    assert page.is_hidden("#banner")
+    assert len(asked) == 1
+
+
+def test_what_is_asked_while_a_question_runs_waits_and_is_asked_once(open_tab: Open) -> None:
+    asked_at = """async () => {
+        const { Newest } = await import("/assets/api.js");
+        const asked = [], open = [], early = [];
+        const ask = (input) => new Promise((resolve) => { asked.push(input); open.push(resolve); });
+        const newest = new Newest({ wait: 100, ask, tell: () => {}, fail: () => {} });
+        const after = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+        const answer = async () => { open.splice(0).forEach((resolve) => resolve()); await after(20); };
+        newest.push("a");
+        await after(150);
+        newest.push("b");
+        await answer();
+        early.push(...asked);
+        await answer();
+        await after(200);
+        await answer();
+        return [early, asked];
+    }"""
+    assert open_tab().evaluate(asked_at) == [["a"], ["a", "b"]]
+
+
+def test_jobs_that_ended_badly_are_removed(open_tab: Open, page_server: PageServer, tmp_path: Path) -> None:
+    """And one that could not be asked after is, when another file is sent; a reload would have found it."""
+    page = open_tab("file", expected="Failed to load resource")
+    answers: list[dict[str, Any]] = [
+        {"status": 500, "json": {"error": {"code": "internal", "message": "it broke", "field": None}}},
+        {"json": {"id": "x", "state": "failed", "error": "it has no text", "rows_done": 0, "rows": None}},
+    ]
+    jobs: list[str] = []
+    removed: list[str] = []
+
+    def job(route: Any) -> None:
+        identifier = route.request.url.rpartition("/")[2]
+        if route.request.method == "DELETE":
+            removed.append(identifier)
+            return route.continue_()
+        jobs.append(identifier)
+        return route.fulfill(**answers[len(jobs) - 1])
+
+    page.route("**/v1/jobs/*", job)
+    (tmp_path / "a.txt").write_text("I am happy\n", encoding="utf-8")
+    page.set_input_files("#file-input", tmp_path / "a.txt")
+    kept = "sessionStorage.getItem('emodef.job')"
+    page.click("text=Find emotions")
+    until(page, "document.getElementById('file-problem').textContent === 'it broke'")
+    assert (removed, page.evaluate(kept)) == ([], jobs[0])
+    page.click("text=Find emotions")
+    until(page, "document.getElementById('file-problem').textContent === 'it has no text'")
+    assert (removed, page.evaluate(kept)) == (jobs, None)
+    assert len(set(jobs)) == 2
+    for identifier in jobs:
+        while page.request.get(f"{page_server.address}/v1/jobs/{identifier}").status != 404:
+            page.wait_for_timeout(20)
+
+
+def test_a_result_without_charts_is_a_result(open_tab: Open, tmp_path: Path) -> None:
+    page = open_tab("file")
+    (tmp_path / "a.csv").write_text("text,date\nI am happy,soon\nI am sad,2026-01-02\n", encoding="utf-8")
+
+    def predict() -> None:
+        page.set_input_files("#file-input", tmp_path / "a.csv")
+        page.click("text=Find emotions")
+        page.wait_for_selector("#file-result:not([hidden])")
+
+    page.route("**/summary", lambda route: route.fulfill(json={"error": "it has no labels"}))
+    predict()
+    assert page.inner_text("#file-notes") == "There are no charts of it: it has no labels"
+    assert page.is_hidden("#file-charts")
+    assert page.locator("#file-rows tbody tr").count() == 2
+    with page.expect_download() as download:
+        page.click("#file-download")
+    assert Path(download.value.path()).read_bytes().count(b"\n") == 3
+    page.unroute("**/summary")
+    page.click("#file-again")
+    predict()
+    assert page.locator("#file-notes li").count() == 1
+    assert "Times that cannot be read, not in the timeline: 1" in page.inner_text("#file-notes")
+    assert page.locator("#file-charts .share").count() > 0

@@ -176,7 +176,7 @@ def test_what_cannot_be_used_is_told(open_tab: Open, tmp_path: Path) -> None:
 def test_a_key_is_asked_for_once_and_serves_all(browser: Any, tiny_light: Path, tmp_path: Path) -> None:
     server = PageServer(tiny_light, tmp_path / "jobs", keys=(KEY,)).start()
     with opening(browser, server.address) as open_it:
-        page = open_it(f"{server.address}/#file", expected="401")
+        page = open_it(f"{server.address}/#file", expected="Failed to load resource")
         for given in ("wrong", KEY):
             page.wait_for_selector("#key-dialog[open]")
             page.fill("#key", given)
@@ -191,6 +191,11 @@ def test_a_key_is_asked_for_once_and_serves_all(browser: Any, tiny_light: Path, 
         with page.expect_download() as download:
             page.click("#file-download")
         assert Path(download.value.path()).read_bytes().count(b"2026-") == 8
+        address = server.address + page.get_attribute("#file-download", "href").removesuffix("/result")
+        page.request.delete(address, headers={"Authorization": f"Bearer {KEY}"})
+        page.click("#file-download")
+        page.wait_for_selector("#file-problem:not([hidden])")
+        assert "no such job" in page.inner_text("#file-problem")
     server.stop()
 
 

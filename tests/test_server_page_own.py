@@ -15,6 +15,7 @@ from page_server import typed
 HOSTILE = (
     "<img src=x onerror='window.hit=1'></textarea><script>window.hit = 1</script> {{7*7}} ${1} \u202e🙂 happy"
 )
+READ = "async text => (await import('/assets/toml.js')).readLabels(text).labels"
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,8 @@ def test_labels_from_toml_and_back(open_tab: Open, tmp_path: Path) -> None:
         "a = b": "line 1: b is no value",
         "": "there is no label in it",
         '[a]\ndefinition = "x"\nthreshold = 2': "a: its threshold must be a number between 0 and 1",
+        '[a]\ndefinitoins = ["x"]': "a: definitoins is not known",
+        'name = "of the set"': "there is no label in it",
     }.items():
         path.write_text(wrong, encoding="utf-8")
         page.set_input_files("#own-file", path)
@@ -136,6 +139,47 @@ def test_labels_from_toml_and_back(open_tab: Open, tmp_path: Path) -> None:
             arg=f"labels.toml: {said}",
         )
         assert page.locator(".card").count() == 4  # what was there stays
+
+
+def test_what_a_file_says_of_the_whole_set_is_no_label(open_tab: Open, tmp_path: Path) -> None:
+    page = open_tab("own")
+    travel = Path(__file__).parents[1] / "examples/labels/travel.toml"
+    tables = tmp_path / "tables.toml"  # labels of these names stand in tables
+    tables.write_text(
+        '[name]\ndefinition = "what one is called"\n[mappings]\ndefinitions = ["drawn", "by hand"]\n'
+        '[exclusive]\ndefinition = "for few"\n[coarse]\ndefinition = "rough"\n',
+        encoding="utf-8",
+    )
+    one = tmp_path / "one.toml"
+    one.write_text('exclusive = true\nawe = "Wonder"\nfear = "Danger"\n', encoding="utf-8")
+    for path, unused in ((travel, "travel.toml: mappings."), (tables, ""), (one, "one.toml: exclusive.")):
+        page.set_input_files("#own-file", path)
+        wanted = read_labels(path)
+        until(
+            page,
+            "names => JSON.stringify([...document.querySelectorAll('.label-name')].map(one => one.value)) === JSON.stringify(names)",
+            arg=list(wanted.names),
+        )
+        meanings = page.locator(".meanings textarea").evaluate_all("all => all.map(one => one.value)")
+        assert meanings == [text for texts in wanted.definitions for text in texts]
+        assert page.is_visible("#own-note") == bool(unused)
+        assert unused in page.inner_text("#own-note")
+    page.click("#own-clear")
+    assert page.is_hidden("#own-note")
+
+
+def test_no_word_is_marked_where_no_label_passes(open_tab: Open) -> None:
+    page = open_tab("own")
+    typed(page, "I am glad and happy", "own")
+    page.click("#own-add")
+    page.locator(".label-name").fill("delight")
+    page.locator(".meanings textarea").fill("happy, glad")
+    page.locator("#own-threshold input").fill("0.02")
+    page.wait_for_selector("#own-words li")
+    assert page.locator("#own-reader .under span").count() > 0
+    page.locator("#own-threshold input").fill("0.98")
+    page.wait_for_selector("#own-words .hint")
+    assert page.locator("#own-reader .under span").count() == 0
 
 
 def test_toml_is_read_as_python_reads_it(open_tab: Open) -> None:
@@ -149,7 +193,7 @@ def test_toml_is_read_as_python_reads_it(open_tab: Open) -> None:
         '[mappings.coarse]\none = "x"\ntwo = "x"\n',
     ]
     for document in documents:
-        found = page.evaluate("async text => (await import('/assets/toml.js')).readLabels(text)", document)
+        found = page.evaluate(READ, document)
         given = tomllib.loads(document)
         if isinstance(given.get("labels"), list):
             given = {one["name"]: one["definition"] for one in given["labels"]}
@@ -167,7 +211,5 @@ def test_toml_is_read_as_python_reads_it(open_tab: Open) -> None:
             )
         assert found == wanted
         again = page.evaluate("async labels => (await import('/assets/toml.js')).writeLabels(labels)", found)
-        assert (
-            page.evaluate("async text => (await import('/assets/toml.js')).readLabels(text)", again) == found
-        )
+        assert page.evaluate(READ, again) == found
         assert list(tomllib.loads(again)) == [one["name"] for one in wanted]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from browsing import CONTRAST, Open, until, violations
 from page_server import typed
@@ -91,3 +92,28 @@ def test_it_says_aloud_what_was_found(open_tab: Open) -> None:
     typed(page, "I am happy")
     until(page, "document.getElementById('text-said').textContent.includes('joy')")
     assert re.search(r"joy 0\.\d\d|joy >0\.99", page.inner_text("#text-said"))
+    page.locator("#text-threshold input").fill("0.98")
+    assert page.inner_text("#text-said") == "No label passes its threshold."
+    page.click("#text-threshold button >> nth=0")
+    assert "joy" in page.inner_text("#text-said")
+
+
+def test_it_says_nothing_of_a_text_that_is_gone(open_tab: Open) -> None:
+    """Nor does what is said wait for words: a long text has none, and here they come never."""
+    page = open_tab(expected="422")
+    page.route("**/v1/explain", lambda route: None)
+    typed(page, "I am happy")
+    until(page, "document.getElementById('text-said').textContent.includes('joy')")
+    held: list[Any] = []
+    page.route("**/v1/predict", lambda route: held.append(route))
+    typed(page, "I am furious")
+    assert page.inner_text("#text-said") == ""
+    page.locator("#text-threshold input").fill("0.02")  # the bars are still those of the text before
+    assert page.inner_text("#text-said") == ""
+    until(page, "!document.querySelector('.feels').classList.contains('idle')")
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].fulfill(
+        status=422, json={"error": {"code": "invalid", "message": "it is no text", "field": None}}
+    )
+    until(page, "document.getElementById('text-said').textContent === 'it is no text'")

@@ -1,4 +1,4 @@
-"""`emodef explain`: which words carry each predicted emotion. Imports typer; emodef.predictor only inside the command."""
+"""`emodef explain`: which words carry each predicted emotion. Imports typer; emodef.files and emodef.predictor only inside the command."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from emodef.cli import options
 from emodef.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.text import Text
 
     from emodef.predictor.explain import Explanation, Word
@@ -76,18 +78,21 @@ def explain(
             )
 
 
-def _given(texts: list[str]) -> list[str]:
+def _given(texts: list[str]) -> Sequence[str]:
     if texts == ["-"] or (not texts and not sys.stdin.isatty()):
         lines = sys.stdin.buffer.read().removeprefix(b"\xef\xbb\xbf").splitlines()
         try:
-            texts = [line.decode() for line in lines if line.strip()]
+            texts = [text for text in (line.decode() for line in lines) if text.strip()]
         except UnicodeDecodeError as error:
             raise DataError(f"standard input is not UTF-8 ({error.reason}); convert it first") from None
         if not texts:
             raise DataError("no text on standard input; give a text a line")
+        return texts
     if not texts:
         raise SettingsError('give a text, as in: emodef explain "What a lovely surprise!"')
-    return texts
+    from emodef.files.sources import GivenTexts
+
+    return GivenTexts(texts).texts  # refuses empty ones, as predict does
 
 
 def _show(explanation: Explanation) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emodef.errors import SettingsError, option_names
+from emodef.errors import DataError, SettingsError, option_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -112,7 +112,7 @@ KnownLabels = Annotated[
     str | None,
     typer.Option(
         metavar="A,B,C",
-        help="With these labels of the model beside yours; without yours, these alone.",
+        help="With these labels of the model beside yours; without yours, these alone. A name with a comma in double quotes.",
         rich_help_panel=_OWN,
     ),
 ]
@@ -136,7 +136,10 @@ LabelColumn = Annotated[
 ]
 LabelColumns = Annotated[
     str | None,
-    typer.Option(help="Instead: one column of 0 and 1 for each label, as A,B,C.", rich_help_panel=_COLUMNS),
+    typer.Option(
+        help="Instead: one column of 0 and 1 for each label, as A,B,C. A name with a comma in double quotes.",
+        rich_help_panel=_COLUMNS,
+    ),
 ]
 IdColumn = Annotated[
     str | None,
@@ -174,9 +177,7 @@ def columns(
     allow_unlabelled: bool = False,
 ) -> dict[str, Any]:
     """The options of a user's file that were given, as `emodef.corpora.load_corpus` takes them."""
-    hot = (
-        None if label_columns is None else [name.strip() for name in label_columns.split(",") if name.strip()]
-    )
+    hot = None if label_columns is None else names(label_columns, "--label-columns")
     given = {
         "text_column": text,
         "label_column": label,
@@ -227,10 +228,24 @@ def with_labels(
         raise SettingsError("--known and --known-labels exclude each other; give one")
     if labels is None and known_labels is None:
         return predictor  # --known alone names what there is anyway
-    names = (
-        None if known_labels is None else [name.strip() for name in known_labels.split(",") if name.strip()]
-    )
-    return predictor.with_labels(labels, known=known if names is None else names)
+    if known_labels is None:
+        return predictor.with_labels(labels, known=known)
+    return predictor.with_labels(labels, known=names(known_labels, "--known-labels"))
+
+
+def names(given: str, option: str) -> list[str]:
+    """Names parted by commas, quoted as in CSV. Raises SettingsError for quotes that do not fit."""
+    import csv
+    import io
+
+    try:
+        rows = list(csv.reader(io.StringIO(given, newline=""), strict=True, skipinitialspace=True))
+    except csv.Error:
+        raise SettingsError(
+            f"{option} {given}: a double quote is not closed, or something follows it; a name with a comma stands in "
+            "double quotes, and a quote in it is doubled"
+        ) from None
+    return [name.strip() for row in rows for name in row if name.strip()]
 
 
 def output() -> Console:
@@ -301,7 +316,10 @@ def write_page(out: Path, heading: str, introduction: Path | None, tables: Itera
     from emodef.atomic import write_text
     from emodef.reporting import render
 
-    words = introduction.read_text(encoding="utf-8").strip() if introduction else ""
+    try:
+        words = introduction.read_text(encoding="utf-8").strip() if introduction else ""
+    except UnicodeDecodeError:
+        raise DataError("is not UTF-8; save the introduction as UTF-8", introduction) from None
     page = [f"# {heading}", words, *(render(table, "markdown").strip() for table in tables)]
     write_text(out, "\n\n".join(part for part in page if part) + "\n")
     typer.echo(f"written: {out}", err=True)

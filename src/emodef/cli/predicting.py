@@ -197,6 +197,13 @@ def predict(
     from emodef.files.progress import shown
 
     printed = _printed(out, json, output_format)
+    if restart and out is None:
+        raise SettingsError("--restart is of the parts of an --out; give one with it, or leave it out")
+    if out is None and not printed and (form is Form.LONG or prefix):
+        raise SettingsError(
+            "--form long and --prefix are of columns, and a terminal is shown none; name a file with --out, or print "
+            "columns with --output-format tsv"
+        )
     _check_engine(engine, address, file, out)
     source = _source(texts or [], file, text_column, input_format)
     wanted = Options(threshold, at_least_one, level, calibrated, form.value, on_error.value, prefix)

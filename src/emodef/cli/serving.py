@@ -131,12 +131,18 @@ def serve(
         log_requests=not quiet,
         page=page,
     )
+    if not (settings.on_loopback or settings.keys):
+        typer.echo("note: whoever reaches this address may use it; --api-keys asks for a key", err=True)
     run(settings, lambda line: typer.echo(line, err=True))
 
 
 def _keys(path: Path | None) -> tuple[str, ...]:
-    """The keys of a file and of the environment. Raises SettingsError for a file without one."""
+    """The keys of a file and of the environment. Raises SettingsError where one of them is given and holds none."""
     found = [key.strip() for key in os.environ.get(KEYS_VARIABLE, "").split(",")]
+    if KEYS_VARIABLE in os.environ and not any(found):
+        raise SettingsError(
+            f"{KEYS_VARIABLE} is set and holds no key: anyone could use this server; give keys in it, or unset it"
+        )
     if path is not None:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         given = [line for line in lines if line and not line.startswith("#")]

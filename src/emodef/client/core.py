@@ -28,14 +28,17 @@ Threshold = Literal["tuned", "fixed"] | float
 OwnLabel = str | Mapping[str, Any]
 PIECE = 2**18
 LINES = "application/x-ndjson"
+NOT_AGAIN = frozenset(
+    {"timed_out", "no_room"}
+)  # of what a 503 says: it would cost the server as much again, or help nothing
 
 
 class Client:
     """A server's client. Each thread that uses it has a connection of its own, kept open.
 
-    timeout: seconds without a byte. retries: how often a request is sent again that was refused because the server is busy
-    (when it says) or whose connection was closed before an answer; `stream` and `submit` send once. Every method raises
-    ServerError, and OSError only for files of this machine.
+    timeout: seconds without a byte. retries: how often a request is sent again that was refused because the server is busy,
+    starting or stopping (when it says) or whose connection was closed before an answer; one that timed out is not, nor what
+    `stream` and `submit` send. Every method raises ServerError, and OSError only for files of this machine.
     """
 
     def __init__(
@@ -275,7 +278,7 @@ class Client:
             refused = answers.refusal(response)
             if not refused.code:
                 self.close()  # its body may have broken off
-            if response.status != 503 or last:
+            if response.status != 503 or refused.code in NOT_AGAIN or last:
                 raise refused
             time.sleep(answers.pause(response))
         raise AssertionError("unreachable")

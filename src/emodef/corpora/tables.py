@@ -10,7 +10,7 @@ import csv
 import json
 import os
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -77,7 +77,7 @@ def _delimited(path: Path, quoting: bool) -> Table:
     if isinstance(header, str):
         raise DataError(f"the header cannot be read: {header}", path, head)
     header = [name.strip() for name in header]
-    if doubled := sorted({name for name in header if name and header.count(name) > 1}):
+    if doubled := sorted(name for name, times in Counter(header).items() if name and times > 1):
         raise DataError(f"two columns are named {doubled[0]!r}; rename one", path, head)
 
     def rows(columns: Sequence[str], bad: BadRow) -> Rows:

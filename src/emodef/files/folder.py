@@ -98,9 +98,8 @@ class PartsFolder:
         if earlier is None:
             self._clear()
         if earlier != manifest:
-            write_text(
-                self.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, default=str) + "\n"
-            )
+            # paths and columns may hold what no UTF-8 does: as escapes
+            write_text(self.path / MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
         self.finished = dict(self._found())
 
     def _manifest(self) -> dict[str, Any] | None:
@@ -139,6 +138,7 @@ class PartsFolder:
             "end": asdict(part.end),
             "rows": part.rows,
             "long_texts": part.long_texts,
+            "has_text": part.has_text,
             "problems": [asdict(problem) for problem in part.problems],
         }
         # problems may quote bytes that no UTF-8 holds: as escapes

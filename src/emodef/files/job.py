@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import emodef
+from emodef.corpora.cells import listed
 from emodef.errors import DataError, EmodefError, SettingsError
 from emodef.files.folder import PartsFolder, parts_path, problems_path
 from emodef.files.inspection import fingerprint, json_columns
@@ -152,6 +153,9 @@ def predict_file(
                 rows += part.rows
             if source.path is not None and _state(source.path) != before:
                 raise DataError("changed while it was read; begin anew with --restart", source.path)
+            if not any(facts.get("has_text", True) for facts in folder.facts()):
+                folder.remove()  # no row of it is predicted
+                raise no_text(source)
             folder.join(header(plan))
         except KeyboardInterrupt:
             raise Interrupted(_how_to_go_on(source, out, rows)) from None
@@ -182,7 +186,7 @@ def predict_stream(
     plan = _with_columns(
         Plan(source.table, output, options, names, ours_first=source.table.format == "txt"), source
     )
-    summary = Summary()
+    summary, has_text = Summary(), False
     watch.begin(0)
     if head := header(plan):
         write(head)
@@ -190,12 +194,15 @@ def predict_stream(
         for part in _told(_noted(source.parts(part_size, {}), plan, summary), source, 0, watch):
             done = predict_part(part, predictor, plan, watch.advance)
             write(done.data)
+            has_text |= done.has_text
             summary.count(done.rows, done.long_texts, done.problems)
     except KeyboardInterrupt:
         raise Interrupted(
             f"interrupted after {summary.rows:,} rows. What is read from a pipe or printed cannot be gone on with; "
             "a --file with --out can"
         ) from None
+    if not has_text:
+        raise no_text(source)
     summary.seconds = time.monotonic() - began
     return summary
 
@@ -213,6 +220,16 @@ def names_of(predictor: Predictor, options: Options) -> tuple[str, ...]:
     return labels_of(options.level, predictor.info).names
 
 
+def no_text(source: Source) -> DataError:
+    """What to say at the end of JSON objects of which none has the text, a column taken at its word until then."""
+    keys = [column for column in source.table.columns if column != source.table.text_column]
+    return DataError(
+        f"has no column {source.table.text_column!r} in any of its rows, the first has: {listed(keys)}; say which with "
+        "--text-column",
+        source.table.name,
+    )
+
+
 def known_by(predictor: Predictor) -> dict[str, str]:
     """What tells a model from another: a hash of all its files that answers depend on; own labels over it are not in it."""
     folder, digest = predictor.graph.path.parent, blake2b(digest_size=32)
@@ -224,8 +241,19 @@ def known_by(predictor: Predictor) -> dict[str, str]:
 def _check_paths(source: Source, out: Path) -> None:
     if out.exists() and not out.is_file():
         raise SettingsError(f"--out {out}: is there and is not a file; name another")
-    if source.path is not None and out.exists() and out.samefile(source.path):
+    if source.path is None or not source.path.exists():
+        return
+    if out.exists() and out.samefile(source.path):
         raise SettingsError(f"--out {out}: is the input itself; name another file")
+    beside, parts = problems_path(out), parts_path(out)
+    if beside.exists() and beside.samefile(source.path):
+        raise SettingsError(
+            f"--out {out}: rows without a prediction are listed in {beside}, which is the input; name another file"
+        )
+    if parts.exists() and parts.samefile(source.path.resolve().parent):
+        raise SettingsError(
+            f"--out {out}: its finished parts are kept in {parts}, where the input is; name another file"
+        )
 
 
 def _input(source: Source, watch: Watch) -> dict[str, Any]:

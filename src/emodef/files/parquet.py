@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -81,12 +82,27 @@ def _input_frame(part: Part, found: Predictions, plan: Plan) -> Any:
 
     rows = [plan.table.cells(part.records[index]) for index in found.rows]
     data = {}
-    for number, (column, kind) in enumerate(zip(plan.table.columns, plan.types, strict=True)):
+    for number, (column, kind) in enumerate(zip(_named(plan.table.columns), plan.types, strict=True)):
         values: list[Any] = [row[number] for row in rows]
         if kind == "String":
             values = [None if v is None else to_bytes(as_text(v)).decode("utf-8") for v in values]
         data[column] = polars.Series(column, values, dtype=getattr(polars, kind), strict=kind != "Float64")
     return polars.DataFrame(data)
+
+
+def _named(columns: Sequence[str]) -> list[str]:
+    """The names as UTF-8 can hold them, half characters replaced, and still each a name of its own."""
+    from emodef.files.writers import to_bytes
+
+    names: dict[str, None] = {}
+    times: Counter[str] = Counter()
+    for column in columns:
+        name = sound = to_bytes(column).decode("utf-8")
+        while name in names:
+            times[sound] += 1
+            name = f"{sound}_{times[sound]}"
+        names[name] = None
+    return list(names)
 
 
 def _added(found: Predictions, plan: Plan) -> tuple[list[Any], list[int] | None]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FORMS = ("labels", "probabilities", "long")
 ON_ERROR = ("keep", "skip", "fail")
 OUTPUTS = ("csv", "tsv", "jsonl", "parquet")
+TERMINAL = "terminal"  # the output of what is shown and has no columns
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Options:
     every label (in JSONL: `probabilities` of all labels); "long": a row for each predicted label, with `label` and
     `probability`, and one without for a row without labels. prefix: goes before the names of these columns.
     on_error: "keep" leaves a row without a usable text in the output, without predictions; "skip" leaves it out; "fail"
-    stops. threshold, at_least_one, level, calibrated: as for `Predictor.predict`.
+    stops. most_characters: of a text; a row with a longer one has no usable text. threshold, at_least_one, level,
+    calibrated: as for `Predictor.predict`.
     """
 
     threshold: float | str | None = None
@@ -44,11 +46,14 @@ class Options:
     form: str = "labels"
     on_error: str = "keep"
     prefix: str = ""
+    most_characters: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (("form", self.form, FORMS), ("on_error", self.on_error, ON_ERROR)):
             if value not in known:
                 raise SettingsError(f"{name} is {value!r}; it can be {', '.join(known)}")
+        if self.most_characters is not None and self.most_characters < 1:
+            raise SettingsError(f"most_characters is {self.most_characters}; it must be 1 or more")
         if isinstance(self.threshold, str):
             with suppress(ValueError):  # "tuned", "fixed", or what the predictor will refuse
                 object.__setattr__(self, "threshold", float(self.threshold))
@@ -74,10 +79,11 @@ class Plan:
     types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.output not in OUTPUTS:
+        if self.output not in (*OUTPUTS, TERMINAL):
             raise SettingsError(f"the output format {self.output!r} is not one of {', '.join(OUTPUTS)}")
+        columns = set(self.table.columns)
         for name in self.added:
-            if name in self.table.columns:
+            if name in columns:
                 raise SettingsError(
                     f"{self.table.name} has a column {name!r} already, and predictions go there; put something before "
                     "the names of the new columns with --prefix, say --prefix emodef_"
@@ -86,6 +92,8 @@ class Plan:
     @property
     def added(self) -> list[str]:
         """The columns that predictions add."""
+        if self.output == TERMINAL:
+            return []
         if self.options.form == "long":
             names = ["label", "probability"]
         else:
@@ -124,7 +132,10 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Finished:
-    """A part as bytes of its output format, without a header, and what is worth telling of it."""
+    """A part as bytes of its output format, without a header, and what is worth telling of it.
+
+    has_text: whether any of its rows has the text column; of JSON objects none may.
+    """
 
     number: int
     data: bytes
@@ -132,6 +143,7 @@ class Finished:
     rows: int
     problems: list[Problem]
     long_texts: int
+    has_text: bool = True
 
 
 def predict_part(
@@ -140,10 +152,17 @@ def predict_part(
     """Predict a part and write it in the plan's format. Raises DataError at a bad row where the plan says "fail"."""
     from emodef.files.writers import encode
 
+    is_there = has_text(part, plan.table)
     found = predict_rows(part, predictor, plan, progress)
     long_texts = sum(count > 1 for count in found.windows)
-    return Finished(
-        part.number, encode(part, found, plan), part.end, len(part.records), found.problems, long_texts
+    data = encode(part, found, plan)
+    return Finished(part.number, data, part.end, len(part.records), found.problems, long_texts, is_there)
+
+
+def has_text(part: Part, table: Table) -> bool:
+    """Whether any row has the text column, empty or not; a table that is no JSON has it by its header."""
+    return table.format != "jsonl" or any(
+        isinstance(record.values, dict) and table.text_column in record.values for record in part.records
     )
 
 
@@ -189,6 +208,12 @@ def text_of(record: Record, plan: Plan) -> tuple[str, str]:
         return "", "the text is empty" if is_missing(text) else f"the text is {str(text)[:60]!r}, not text"
     if not text or text.isspace():
         return "", "the text is empty"
+    most = plan.options.most_characters
+    if most is not None and len(text) > most:
+        return "", (
+            f"the text has {len(text):,} characters, and a text may have at most {most:,} here; is a quote missing, "
+            "or part it"
+        )
     if not text.isascii():
         try:
             check_characters(text, "the text")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -161,7 +162,7 @@ class TextSource(Source):
     def _look(self, lines: Lines, name: str, format: str, text_column: str | None) -> None:
         table = _head(lines, Table(name, format, (), ""))
         self._start = lines.position
-        if doubled := [c for c in table.columns if table.columns.count(c) > 1]:
+        if doubled := [column for column, times in Counter(table.columns).items() if times > 1]:
             raise DataError(f"two columns are named {doubled[0]!r}; rename one", name, self._start.row)
         if format != "jsonl":
             self.table = replace(table, text_column=find_text_column(table, text_column))
@@ -355,10 +356,10 @@ def _told_apart(names: list[str]) -> tuple[str, ...]:
     """
     if names.count("") < 2:
         return tuple(names)
-    columns = []
+    columns, taken = [], set(names)
     for number, name in enumerate(names, start=1):
         column = name or f"column_{number}"
-        while not name and column in names:
+        while not name and column in taken:
             column += "_"
         columns.append(column)
     return tuple(columns)

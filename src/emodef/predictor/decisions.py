@@ -7,19 +7,23 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from emodef.errors import SettingsError
+from emodef.errors import LabelSetError, SettingsError
 from emodef.labels import LabelSet
 from emodef.metrics import coarsen_probabilities, decide
 from emodef.predictor.model_file import ModelInfo
 
-Threshold = str | float | Sequence[float] | None
+Threshold = str | float | Sequence[float] | NDArray[np.floating] | None
 
 
 def labels_of(level: str | None, info: ModelInfo) -> LabelSet:
     """The label set of a level, by default the model's own. Raises LabelSetError for a level it has no mapping to."""
-    if level is None or level == info.label_set.name:
-        return info.label_set
-    return info.label_set.groups(level)[0]
+    own = info.label_set
+    if level is None or level == own.name:
+        return own
+    if level not in own.mappings:  # who has a model has no label file to add a mapping to
+        known = f"there are {own.name}, {', '.join(own.mappings)}" if own.mappings else "leave the level out"
+        raise LabelSetError(f"the labels {own.name!r} have no level {level!r}; {known}")
+    return own.coarse[level]
 
 
 def coarsen(probabilities: NDArray[np.float32], level: str | None, info: ModelInfo) -> NDArray[np.float32]:
@@ -45,22 +49,23 @@ def resolve_thresholds(given: Threshold, level: str | None, info: ModelInfo) -> 
     tuned = info.thresholds.get("tuned", {})
     if given is None:
         given = "tuned" if labels.name in tuned else "fixed"
-    if given == "tuned":
+    word = given if isinstance(given, str) else ""  # an array is compared number by number
+    if word == "tuned":
         if labels.name not in tuned:
             raise SettingsError(
                 f"this model has no thresholds tuned for {labels.name}; use fixed, or a number from 0 to below 1"
             )
         return np.asarray(tuned[labels.name], dtype=np.float64)
     try:
-        values = np.asarray(info.thresholds["fixed"] if given == "fixed" else given, dtype=np.float64)
+        values = np.asarray(info.thresholds["fixed"] if word == "fixed" else given, dtype=np.float64)
         found = np.broadcast_to(values, (len(labels),))
     except (ValueError, TypeError):
         found = np.array([-1.0])
     if not ((found >= 0) & (found < 1)).all():
-        raise SettingsError(
-            f"threshold {given!r}: give tuned, fixed, a number from 0 to below 1, or such a number for each of the "
-            f"{len(labels)} labels"
-        )
+        message = f"threshold {given!r}: give tuned, fixed, or a number from 0 to below 1"
+        if not isinstance(given, str | int | float):  # a command line takes no more than one
+            message += f", or such a number for each of the {len(labels)} labels"
+        raise SettingsError(message)
     return found
 
 

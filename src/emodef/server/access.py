@@ -24,6 +24,8 @@ class Access:
     def __init__(self, settings: ServerSettings) -> None:
         self._keys = [_digest(key.encode()) for key in settings.keys]
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.origins)
+        # behind a proxy that passes its own address on as Host, a page of ours comes from one of these
+        self._pages = frozenset(f"https://{host.lower()}" for host in settings.hosts if host != "*")
         self._hosts: frozenset[str] | None = None
         own = {settings.host.lower(), *LOOPBACK, *(host.lower() for host in settings.hosts)}
         if "*" not in settings.hosts and (settings.on_loopback or settings.hosts):
@@ -47,7 +49,7 @@ class Access:
 
     def _check_origin(self, headers: Mapping[bytes, bytes]) -> None:
         origin = _text(headers, b"origin").rstrip("/").lower()
-        if not origin or "*" in self._origins or origin in self._origins:
+        if not origin or "*" in self._origins or origin in self._origins | self._pages:
             return
         if origin.partition("://")[2] != _text(headers, b"host").lower():
             raise Fault("forbidden", f"pages of {origin[:200]!r} may not call this server; see --origin")

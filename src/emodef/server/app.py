@@ -83,17 +83,19 @@ def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> 
         docs_url=None,  # they would load scripts from elsewhere
         redoc_url=None,
     )
-    app.include_router(predicting.router)
-    app.include_router(streaming.router)
-    app.include_router(uploads.router)
-    app.include_router(health.router)
+    found = []
+    for router in (predicting.router, streaming.router, uploads.router, health.router):
+        app.include_router(router)
+        found += router.routes
     if settings.page:
         from emodef.server.page import routes
 
-        app.router.routes.extend(routes())
+        found += (pages := routes())
+        app.router.routes.extend(pages)
     app.add_exception_handler(HTTPException, _of_status)
     app.add_exception_handler(RequestValidationError, _of_parameters)
-    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    paths = frozenset(path for route in found if "{" not in (path := getattr(route, "path", "{")))
+    app.add_middleware(Guard, settings=settings, metrics=metrics, paths=paths)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,

@@ -47,10 +47,17 @@ HEADERS = [
 
 
 class Guard:
-    """Around the application."""
+    """Around the application. paths: addresses there are, as they stand: of requests that reach no route."""
 
-    def __init__(self, app: Application, *, settings: ServerSettings, metrics: Metrics) -> None:
-        self.app, self.settings, self.metrics = app, settings, metrics
+    def __init__(
+        self,
+        app: Application,
+        *,
+        settings: ServerSettings,
+        metrics: Metrics,
+        paths: frozenset[str] = frozenset(),
+    ) -> None:
+        self.app, self.settings, self.metrics, self.paths = app, settings, metrics, paths
         self.access = Access(settings)
         self.active = 0
         sharing = b"cross-origin" if settings.origins else b"same-origin"
@@ -122,8 +129,10 @@ class _Request:
 
     @property
     def path(self) -> str:
-        """The address as the routes know it."""
-        return getattr(self.scope.get("route"), "path", OTHER)
+        """The address as the routes know it, or as it was asked for where it is one of theirs; any other is "other"."""
+        found = getattr(self.scope.get("route"), "path", None)
+        asked = self.scope["path"]
+        return found or (asked if asked in self.guard.paths else OTHER)
 
     def _check_room(self) -> None:
         guard = self.guard

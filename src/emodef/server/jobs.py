@@ -163,6 +163,7 @@ class Store:
 
     def __init__(self, path: Path, *, hours: float = 24.0, most: int = 100) -> None:
         self.path, self.hours, self.most = path, hours, most
+        self._uploads: set[str] = set()  # of this process, under way
 
     def prepare(self) -> None:
         """Make the folder, for this user alone. Raises SettingsError where it is not theirs alone."""
@@ -193,24 +194,27 @@ class Store:
     @contextmanager
     def upload(self) -> Iterator[tuple[str, Path]]:
         """An identifier, and a folder for the upload that is removed if the block raises."""
-        if sum(1 for _ in self._folders()) >= self.most:
+        if sum(1 for _ in self._folders()) + len(list(self.path.glob(".new-*"))) >= self.most:
             raise Fault(
                 "too_many_jobs",
                 f"{self.most} jobs are kept already; remove one that is done (DELETE /v1/jobs/ID), or come again later",
             )
         identifier = secrets.token_hex(16)
         folder = self.path / f".new-{os.getpid()}-{identifier}"
+        self._uploads.add(folder.name)
         try:
             folder.mkdir(mode=0o700)
             yield identifier, folder
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        finally:
+            self._uploads.discard(folder.name)
 
     def check_room(self, size: int) -> None:
         """Raise Fault where the disk has no room for an upload and its result."""
         if shutil.disk_usage(self.path).free < 4 * size + ROOM:
-            raise Fault("no_room", "this server's disk is nearly full; come again later", retry_after=60)
+            raise no_room()
 
     def add(self, folder: Path, order: Order) -> Kept:
         """An upload that is whole becomes a job."""
@@ -257,15 +261,20 @@ class Store:
         return found
 
     def sweep(self) -> None:
-        """Remove what was kept long enough, what was cancelled, and uploads of processes that are gone."""
+        """Remove what was kept long enough, what was cancelled, what is left of jobs and of uploads whose process is gone."""
         oldest = time.time() - self.hours * 3600
         for kept in self.all():
             done = kept.done
             if kept.cancelled or (done and done["finished"] < oldest):
                 self.remove(kept.path)
+        for path in self._folders():
+            if self._kept(path) is None:  # killed while it was being removed
+                self.remove(path)
         for path in self.path.glob(".new-*"):
             process = path.name.split("-")[1]
-            if process.isdigit() and not alive(int(process)):
+            # in a container the next server has the same number
+            is_own = process == str(os.getpid()) and path.name not in self._uploads
+            if process.isdigit() and (is_own or not alive(int(process))):
                 shutil.rmtree(path, ignore_errors=True)
 
     def slot(self, number: int) -> IO[bytes] | None:
@@ -286,6 +295,11 @@ class Store:
 
 
 _NOBODYS = Order("", "", "", "", 0, 0.0)
+
+
+def no_room() -> Fault:
+    """What is told when the disk is full, or would be."""
+    return Fault("no_room", "this server's disk is nearly full; come again later", retry_after=60)
 
 
 def alive(process: int) -> bool:

@@ -24,7 +24,7 @@ class Keeper:
     def __init__(self, settings: ServerSettings, store: Store) -> None:
         self.settings, self.store = settings, store
         self._wake = asyncio.Event()
-        self._runner: subprocess.Popen[bytes] | None = None
+        self._runners: list[subprocess.Popen[bytes]] = []
         self._swept = float("-inf")
         self._task = asyncio.create_task(self._keep())
 
@@ -33,12 +33,11 @@ class Keeper:
         self._wake.set()
 
     async def close(self) -> None:
-        """Stop; the runner stops where it is, and its job goes on when there is a server again."""
+        """Stop; runners stop where they are, and their jobs go on when there is a server again."""
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
-        if self._runner is not None:
-            await asyncio.to_thread(_end, self._runner)
+        await asyncio.gather(*(asyncio.to_thread(_end, runner) for runner in self._runners))
 
     async def _keep(self) -> None:
         while True:
@@ -56,11 +55,14 @@ class Keeper:
         if time.monotonic() - self._swept > SWEEP:
             self.store.sweep()
             self._swept = time.monotonic()
-        if self._runner is not None and self._runner.poll() is not None:
-            _end(self._runner)
-            self._runner = None
-        if self._runner is None and self._has_place() and self.store.waiting():
-            self._runner = self._start()
+        for runner in [one for one in self._runners if one.poll() is not None]:
+            _end(runner)
+            self._runners.remove(runner)
+        most = min(
+            self.settings.jobs_at_once, len(self.store.waiting())
+        )  # those under way are among the waiting
+        if len(self._runners) < most and self._has_place():
+            self._runners.append(self._start())
 
     def _has_place(self) -> bool:
         for number in range(self.settings.jobs_at_once):

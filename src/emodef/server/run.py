@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 1024  # connections that wait to be taken
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client looks there when it is imported
+STARTUP_FAILURE = 3  # a worker's exit code: uvicorn's supervisor then starts no other
 KEEP_ALIVE = 30  # seconds a connection may wait for its next request
 
 
@@ -67,7 +68,6 @@ def serve(settings: ServerSettings, told: Callable[[str], None] = print) -> None
 
 def _supervise(settings: ServerSettings, listening: socket.socket, counts: Path) -> None:
     """Several workers, and their counts in files that all of them share."""
-    from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
 
     logs.set_up(requests=settings.log_requests)
@@ -110,7 +110,7 @@ class Loading:
 
 
 def listen(settings: ServerSettings) -> socket.socket:
-    """The server's socket. Raises SettingsError where the address cannot be had."""
+    """The server's socket: who comes before a worker is there waits. Raises SettingsError where the address cannot be had."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -119,6 +119,7 @@ def listen(settings: ServerSettings) -> socket.socket:
         made = socket.socket(family, kind, protocol)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
+        made.listen(BACKLOG)
     except OSError as error:
         raise SettingsError(
             f"cannot listen on {settings.host}:{settings.port} ({error.strerror or error}); give another --host or --port"
@@ -156,8 +157,6 @@ def application(settings: ServerSettings, loading: Loading) -> Any:
 
 def worker(settings: ServerSettings) -> Any:
     """The application of one of several processes, which ends when its supervisor does."""
-    from uvicorn.config import STARTUP_FAILURE
-
     follow_parent()
     try:
         return application(settings, Loading(settings))

@@ -52,14 +52,20 @@ class Progress(Watch):
     kept: Kept
     attempts: int = 1
     earlier: int = 0
+    began_at: int = (
+        0  # rows of finished parts when the last attempt began: more of them now, and this is a first attempt
+    )
     done: int = 0
     rows: float | None = None
     _told: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, rows: int) -> None:
-        """Predicting begins."""
-        self.earlier = rows
+        """Predicting begins. Raises SettingsError where too many attempts have not got beyond these rows."""
+        if rows > self.began_at:
+            self.attempts = 1
+        self.earlier = self.began_at = rows
+        _check_attempts(self.attempts)
         self._tell(now=True)
 
     def estimate(self, rows: int, share: float | None) -> None:
@@ -85,7 +91,7 @@ class Progress(Watch):
             raise Cancelled
         rows_done = self.earlier + self.done
         rows = None if self.rows is None else max(rows_done, round(self.rows))
-        self.kept.tell(rows_done=rows_done, rows=rows, attempts=self.attempts, began_at=self.earlier)
+        self.kept.tell(rows_done=rows_done, rows=rows, attempts=self.attempts, began_at=self.began_at)
 
 
 def work(store: Store, load: Any, slots: int) -> None:
@@ -115,16 +121,13 @@ def work(store: Store, load: Any, slots: int) -> None:
 def run(kept: Kept, predictor: Predictor) -> None:
     """Predict one job to its end; what goes wrong with it is told to who asked for it."""
     earlier = kept.progress
-    attempts = 1 + (earlier.get("attempts", 0) if earlier.get("rows_done") == earlier.get("began_at") else 0)
+    attempts = 1 + earlier.get("attempts", 0)  # `begin` knows whether parts were finished since
     facts: dict[str, Any] = {"id": kept.order.id, "bytes": kept.order.bytes}
     began = time.monotonic()
     try:
-        if attempts > ATTEMPTS:
-            raise SettingsError(
-                "the process that predicted it died several times at the same rows; mend the file"
-            )
+        _check_attempts(attempts - 1)  # the last may have got further
         # as far as it was told to be until its parts are looked at, so that it never seems to go back
-        progress = Progress(kept, attempts, earlier=earlier.get("rows_done", 0))
+        progress = Progress(kept, attempts, earlier.get("rows_done", 0), earlier.get("began_at", 0))
         summary = predict(kept, predictor, progress)
         kept.end("finished", rows=summary.rows, rows_done=summary.rows, problems=summary.problems)
         logs.event("job finished", rows=summary.rows, seconds=round(time.monotonic() - began, 2), **facts)
@@ -138,6 +141,13 @@ def run(kept: Kept, predictor: Predictor) -> None:
         if not kept.cancelled:
             kept.end("failed", error="a fault of this server; its log says more, under the job's id")
         logs.fault("job failed", error, with_message=False, **facts)
+
+
+def _check_attempts(attempts: int) -> None:
+    if attempts > ATTEMPTS:
+        raise SettingsError(
+            "the process that predicted it died several times at the same rows; mend the file"
+        )
 
 
 def predict(kept: Kept, predictor: Predictor, watch: Progress) -> Summary:
@@ -181,7 +191,7 @@ def summarise(kept: Kept) -> None:
         counts = Counts(examples=10, label_sets=shipped_sets(), known=source.labels)
         for row in source.rows():
             counts.add(row)
-        content = {**page_content(counts), "notes": source.notes()}
+        content = {**page_content(counts), "notes": [in_a_form(note, kept) for note in source.notes()]}
     except EmodefError as error:
         content = {"error": in_a_form(str(error), kept)}
     kept.summary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")

@@ -20,7 +20,8 @@ class Limits:
     explain_characters: of a text to explain, which costs a pass for every word. labels: of a client's own, with at most
     `definitions` texts each. requests: answered at once by a worker. queue_texts: waiting for the model in a worker.
     seconds: until a request must have its answer. body_seconds: until its body must be there; of an upload, or a stream,
-    how long it may be silent. upload_bytes: of a file. jobs: kept at once, finished or not.
+    how long it may be silent. upload_bytes: of a file; file_text_characters: of a text in it, longer ones have no prediction.
+    jobs: kept at once, finished or not.
     """
 
     body_bytes: int = 2**20
@@ -35,6 +36,7 @@ class Limits:
     seconds: float = 30.0
     body_seconds: float = 20.0
     upload_bytes: int = 100 * 2**20
+    file_text_characters: int = 1_000_000
     jobs: int = 100
 
     def __post_init__(self) -> None:

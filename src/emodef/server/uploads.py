@@ -6,11 +6,12 @@ Compressed files are not taken, nor Parquet, which is compressed inside.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
 from collections.abc import AsyncGenerator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
@@ -25,8 +26,8 @@ from emodef.errors import DataError, EmodefError
 from emodef.server import schemas
 from emodef.server.bodies import fault_of as fault_of_fields
 from emodef.server.bodies import responses
-from emodef.server.faults import Fault
-from emodef.server.jobs import KINDS, Kept, Order
+from emodef.server.faults import Fault, Gone
+from emodef.server.jobs import KINDS, Kept, Order, no_room
 from emodef.server.predicting import as_tables, own, threshold_of
 from emodef.server.waiting import Streamed, answered, as_json, facts_of, state_of
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 FIELDS = 16
 FIELD_BYTES = 2**16
 PIECE = 2**18
+LINE_BYTES = 2**20  # of a JSON line that is taken apart here, where it keeps requests waiting
 TYPES = {"csv": "text/csv; charset=utf-8", "tsv": "text/tab-separated-values; charset=utf-8"}
 LINES = "application/x-ndjson"
 router = APIRouter(prefix="/v1/jobs", tags=["files"])
@@ -64,7 +66,21 @@ async def create(request: Request) -> Response:
             "unsupported_type",
             f"the content type is {kind[:80]!r}; send a form, as in curl -F file=@comments.csv",
         )
-    async with request.form(max_files=1, max_fields=FIELDS, max_part_size=FIELD_BYTES) as form:
+    length = request.headers.get("content-length", "")
+    await run_in_threadpool(state.jobs.check_room, int(length) if length.isdecimal() else 0)
+    try:
+        return await _create(request, state)
+    except UnicodeError:
+        raise Fault("bad_request", "the form's charset is not known; leave it out, or say utf-8") from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise no_room() from None
+
+
+async def _create(request: Request, state: State) -> Response:
+    field_bytes = max(FIELD_BYTES, state.settings.limits.body_bytes)  # own labels may have what they have in JSON
+    async with request.form(max_files=1, max_fields=FIELDS, max_part_size=field_bytes) as form:
         upload = form.get("file")
         if not isinstance(upload, UploadFile):
             raise Fault("invalid", "there is no file; send one in the field file", field="file")
@@ -89,13 +105,19 @@ async def create(request: Request) -> Response:
             "bytes": size,
             "column": None if kind == "txt" else asked.column,
             "time_column": asked.time_column,
-            "options": asked.model_dump(
-                include={"threshold", "at_least_one", "level", "calibrated", "form", "on_error", "prefix"}
-            ),
+            "options": {
+                **asked.model_dump(
+                    include={"threshold", "at_least_one", "level", "calibrated", "form", "on_error", "prefix"}
+                ),
+                "most_characters": state.settings.limits.file_text_characters,
+            },
             "labels": None if labels is None else as_tables(labels),
             "owner": facts_of(request).get("client_key"),
         }
         kept = await run_in_threadpool(_keep, state, upload.file, order, predictor or state.answers.predictor)
+    if await request.is_disconnected():  # nobody will ever ask for it
+        await run_in_threadpool(state.jobs.cancel, kept)
+        raise Gone
     state.keeper.wake()
     return as_json(kept.to_dict(), 202)
 
@@ -226,11 +248,16 @@ def _keep(state: State, file: IO[bytes], order: dict[str, Any], predictor: Predi
 
 
 def check(kept: Kept, predictor: Predictor) -> None:
-    """Raise EmodefError where the file has no such column, or a column where predictions go, and so on."""
+    """Raise EmodefError where the file has no such column, or a column where predictions go, and so on.
+
+    Of JSON with very long lines nothing is looked at: the process that predicts it does, and the job tells.
+    """
     from emodef.files.job import names_of
     from emodef.files.predictions import Options, Plan
     from emodef.files.sources import open_source
 
+    if kept.order.kind == "jsonl" and _has_long_lines(kept.input):
+        return
     options = Options(**kept.order.options)
     source = open_source(str(kept.input), kept.order.column, kept.order.kind)
     times, columns = kept.order.time_column, source.table.columns
@@ -239,6 +266,14 @@ def check(kept: Kept, predictor: Predictor) -> None:
         held = ", ".join(map(repr, columns))[:500]
         raise DataError(f"has no column {times!r} for times (--time-column), it has: {held}", kept.input)
     Plan(source.table, kept.order.output, options, names_of(predictor, options))
+
+
+def _has_long_lines(path: Path) -> bool:
+    """Whether one of the lines that a file's keys are looked for in is very long."""
+    from emodef.corpora.tables import KEYS_OF
+
+    with open(path, "rb") as file:
+        return any(len(file.readline(LINE_BYTES + 1)) > LINE_BYTES for _ in range(KEYS_OF))
 
 
 async def _pieces(file: IO[bytes]) -> AsyncGenerator[bytes]:

@@ -44,7 +44,7 @@ Numbered = Iterator[tuple[int, Mapping[str, Any]]]
 class Gaps:
     """What rows lack that were read, in numbers."""
 
-    predictions: int = 0  # rows that predict kept although there was no text to predict
+    predictions: int = 0  # rows that predict kept although there was nothing to predict
     undecided: int = 0  # rows that nothing tells to be such, or texts without a label
     times: int = 0
     unreadable_times: int = 0
@@ -107,7 +107,7 @@ class Predictions:
             except UnusableRow as error:
                 self._bad(row, str(error))
                 continue
-            if text == "" or (text is None and not scores and self._is_unpredicted(values)):
+            if text == "" or (not scores and self._is_unpredicted(values, text)):
                 self.gaps.predictions += 1
             else:
                 yield Prediction(scores, text, self._time(values, row))
@@ -138,7 +138,7 @@ class Predictions:
             yield Prediction(scores, open_text, time)
 
     def _values(self) -> Numbered:
-        telling = self._probability_column if self.text_column is None else None
+        telling = self._probability_column
         wanted = [c for c in (*self.columns, self.text_column, self.time_column, telling) if c is not None]
         if self.path.suffix.lower() == ".parquet":
             found = _parquet(self.path, wanted, self.size)
@@ -169,17 +169,17 @@ class Predictions:
         """One of the p_LABEL columns, which are empty in rows without a prediction only."""
         return f"{_mark(self.columns)}{self.labels[0]}" if self.labels else None
 
-    def _is_unpredicted(self, values: Mapping[str, Any]) -> bool:
-        """Whether a row without labels had no text to predict, as far as that shows where there is no text column."""
+    def _is_unpredicted(self, values: Mapping[str, Any], text: str | None) -> bool:
+        """Whether a row without labels has no prediction, as far as that shows: a text, too, may hold nothing to predict."""
         cells = [values.get(column) for column in self.columns]
         if all(map(is_missing, cells)):  # in JSONL and Parquet: a text without labels has empty lists
             return True
-        if any(cells):
+        if any(not is_missing(cell) and cell != "" for cell in cells):
             return False
         telling = self._probability_column
         if telling is not None:
             return is_missing(values.get(telling)) or values[telling] == ""
-        self.gaps.undecided += "" in cells
+        self.gaps.undecided += text is None
         return False
 
     def _time(self, values: Mapping[str, Any], row: int) -> datetime | None:
@@ -233,11 +233,11 @@ def open_predictions(
 def _prediction_columns(columns: Sequence[str], path: Path) -> tuple[tuple[str, str], bool]:
     """The two columns of predictions, and whether they are of the long form. predict puts its columns last, and before
     their names a prefix where the input had columns of these names."""
-    found = []
+    found, known = [], set(columns)
     for form in (WIDE, LONG):
         for place, name in enumerate(columns):
             other = name.removesuffix(form[0]) + form[1]
-            if name.endswith(form[0]) and other in columns:
+            if name.endswith(form[0]) and other in known:
                 found.append((place, form is LONG, (name, other)))
     if not found:
         raise DataError(

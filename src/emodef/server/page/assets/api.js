@@ -16,6 +16,7 @@ export function messageOf(error) {
 }
 
 const LONGEST_WAIT = 8000; // ms between two tries
+const PASSING = ["busy", "stopping", "not_ready"]; // codes of what is over soon; what else is refused is refused again
 const KEY = "emodef.key";
 const isKey = (given) => /^[\x20-\x7e]+$/.test(given); // fetch takes no other characters, and fails as if the server were gone
 let key = null;
@@ -61,11 +62,14 @@ export async function ask(path, { signal, ...options } = {}) {
         continue;
       }
       if (response.ok) return response;
+      const refused = await refusal(response);
+      signal?.throwIfAborted();
       if (response.status === 401) {
-        await askForKey(await refusal(response));
+        await askForKey(refused);
         continue;
       }
-      if (response.status !== 503 && response.status !== 429) throw await refusal(response);
+      const passing = refused.code === "http" ? refused.status === 503 : PASSING.includes(refused.code); // "http": a proxy's
+      if (!passing) throw refused;
       trouble(token, "The server is busy. Trying again in a moment.");
       const wait = 1000 * Number(response.headers.get("retry-after") ?? 1);
       await pause(Math.min(LONGEST_WAIT, Number.isFinite(wait) && wait > 0 ? wait : 1000), signal);
@@ -105,7 +109,7 @@ function askForKey(reason) {
   return asking;
 }
 
-// One question at a time, always the newest: what comes while one is under way waits, and only the last of it is asked.
+// One question at a time, always the newest: what comes while one is under way waits, and only the last of it is asked, once.
 // ask(input, signal) -> answer; tell(answer, input) is called with the answer to what was pushed last, never an older one.
 export class Newest {
   constructor({ wait, ask: question, tell, fail }) {
@@ -113,9 +117,13 @@ export class Newest {
   }
 
   push(input) {
-    this.wanted = { input };
+    const wanted = { input, due: false };
+    this.wanted = wanted;
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.run(), this.wait);
+    this.timer = setTimeout(() => {
+      wanted.due = true;
+      this.run();
+    }, this.wait);
   }
 
   drop() { // nothing is wanted any more
@@ -128,8 +136,9 @@ export class Newest {
     if (this.running) return; // it looks again when it is done
     this.running = true;
     try {
-      for (let asked = null; this.wanted && this.wanted !== asked;) {
-        asked = this.wanted;
+      while (this.wanted?.due) { // else its wait is not over, or it was asked already
+        const asked = this.wanted;
+        asked.due = false;
         this.stop = new AbortController();
         try {
           const answer = await this.question(asked.input, this.stop.signal);

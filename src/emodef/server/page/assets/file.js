@@ -34,12 +34,20 @@ export function startFile(ownLabels, openTab) {
     $("file-problem").hidden = !message;
     $("file-problem").textContent = message ?? "";
   }
+  // what nobody comes back to is removed, else it counts among the jobs a server keeps. Not on leaving the page: a reload comes back
+  function forget() {
+    if (view.id) fetch(job(view.id), { method: "DELETE", headers: headers(), keepalive: true }).catch(() => { /* the server removes it in time */ });
+    view.id = null;
+    remember(null);
+  }
+  // a job that has ended badly; one that could not be asked after goes on, and a reload finds it
+  const forgetEnded = (error) => { if (["failed", "cancelled", "not_found"].includes(error.code)) forget(); };
+
   function again() {
     view.stop?.abort();
     view.upload?.abort();
-    if (view.id) fetch(job(view.id), { method: "DELETE", headers: headers() }).catch(() => { /* the server removes it in time */ });
-    Object.assign(view, { file: null, id: null, upload: null });
-    remember(null);
+    forget();
+    Object.assign(view, { file: null, upload: null });
     problem(null);
     only("choose");
     $("file-browse").focus();
@@ -124,6 +132,7 @@ export function startFile(ownLabels, openTab) {
     for (const name of ["column", "time_column"]) if (elements[name]?.value) body.append(name, elements[name].value);
     if (view.threshold.value !== null) body.append("threshold", String(view.threshold.value));
     body.append("file", view.file);
+    forget();
     problem(null);
     drawJob({ state: "sending", share: 0, detail: "" });
     only("job");
@@ -138,6 +147,7 @@ export function startFile(ownLabels, openTab) {
       await follow(signal);
     } catch (error) {
       if (error.name === "AbortError") return;
+      forgetEnded(error);
       only("settings");
       problem(messageOf(error));
     }
@@ -192,18 +202,27 @@ export function startFile(ownLabels, openTab) {
     $("facts").replaceChildren(...[count(now.rows ?? content.texts, "row"), now.problems > 0 && `${count(now.problems, "row")} without a prediction`].filter(Boolean).map((fact) => make("span", {}, fact)));
     $("file-download").href = job(view.id, "/result");
     $("file-download").download = name;
-    showReport(content);
+    $("file-charts").hidden = Boolean(content.error);
+    if (!content.error) showReport(content);
+    const notes = content.error ? [`There are no charts of it: ${content.error}`] : content.notes ?? [];
+    $("file-notes").hidden = !notes.length;
+    $("file-notes").replaceChildren(...notes.map((note) => make("li", {}, note)));
     $("file-rows").replaceChildren(preview(rows, "predicted", RESULT));
-    say(`Done: ${count(content.texts, "text")}.`);
+    say(`Done: ${content.error ? count(now.rows, "row") : count(content.texts, "text")}.`);
     $("file-name").focus({ preventScroll: true });
   }
 
   async function download(event) { // a link sends no key
     if (!needsKey()) return;
     event.preventDefault();
-    const address = URL.createObjectURL(await (await ask(job(view.id, "/result"))).blob());
-    make("a", { href: address, download: $("file-download").download }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    problem(null);
+    try {
+      const address = URL.createObjectURL(await (await ask(job(view.id, "/result"))).blob());
+      make("a", { href: address, download: $("file-download").download }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    } catch (error) {
+      problem(messageOf(error));
+    }
   }
 
   async function resume() {
@@ -218,8 +237,7 @@ export function startFile(ownLabels, openTab) {
       await follow(view.stop.signal);
     } catch (error) {
       if (error.name === "AbortError") return;
-      Object.assign(view, { id: null });
-      remember(null);
+      forgetEnded(error);
       only("choose");
       if (error.status !== 404) problem(messageOf(error));
     }

@@ -24,7 +24,7 @@ export async function readLevels() {
 }
 
 export function startLook(isOpen) {
-  const view = { level: 0, scores: null, predicted: new Set(), picked: null, all: false, words: null, problem: null };
+  const view = { level: 0, scores: null, of: null, predicted: new Set(), picked: null, all: false, words: null, problem: null };
   const at = () => levels[view.level];
   const label = (name) => at().labels.find((one) => one.name === name);
   const hueOf = (name) => hue(label(name));
@@ -35,7 +35,7 @@ export function startLook(isOpen) {
     draw();
     askWords();
   });
-  const threshold = new Threshold($("text-threshold"), { own: "Each its own", change: () => { draw(); askWords(); } });
+  const threshold = new Threshold($("text-threshold"), { own: "Each its own", change: () => { draw(); say(); askWords(); } });
 
   const labels = new Newest({
     wait: SOON,
@@ -45,13 +45,15 @@ export function startLook(isOpen) {
       const [found] = answer.predictions;
       view.scores = new Map(Object.entries(found.scores));
       view.predicted = new Set(found.labels.map((one) => one.name));
-      view.problem = null;
+      Object.assign(view, { of: text, problem: null });
       draw();
+      say();
       askWords();
     },
-    fail: (error) => {
-      Object.assign(view, { problem: messageOf(error), scores: null });
+    fail: (error, { text }) => {
+      Object.assign(view, { of: text, problem: messageOf(error), scores: null });
       draw();
+      say();
     },
   });
   const words = new Newest({
@@ -61,9 +63,11 @@ export function startLook(isOpen) {
       if (text !== theText() || !view.scores) return;
       view.words = { answer, names };
       drawWords();
-      say();
     },
-    fail: (error) => $("text-words").replaceChildren(make("p", { class: "hint" }, messageOf(error))),
+    fail: (error) => {
+      reader.mark([], []); // those of the labels that were wanted before
+      $("text-words").replaceChildren(make("p", { class: "hint" }, messageOf(error)));
+    },
   });
 
   function found() {
@@ -125,20 +129,24 @@ export function startLook(isOpen) {
     $("text-more").textContent = view.all ? "Show fewer" : `Show all ${rows.length}`;
   }
 
-  const say = () => {
-    const there = lit();
-    $("text-said").textContent = there.length ? there.map((one) => `${one.name} ${score(one.p)}`).join(", ") : "No label passes its threshold.";
-  };
+  function said() {
+    if (view.of !== theText()) return ""; // bars stay until the next answer; nothing is said of a text that is gone
+    if (view.problem || !view.scores) return view.problem ?? "";
+    return lit().map((one) => `${one.name} ${score(one.p)}`).join(", ") || "No label passes its threshold.";
+  }
+  function say() { // what is said again without need is read aloud again
+    if ($("text-said").textContent !== said()) $("text-said").textContent = said();
+  }
 
   function changed() {
     view.words = null;
     words.drop();
     $("text-words").replaceChildren();
+    $("text-said").textContent = "";
     if (!isOpen()) return;
     if (!hasText()) {
       labels.drop();
       Object.assign(view, { scores: null, picked: null, problem: null });
-      $("text-said").textContent = "";
       draw();
     } else labels.push({ text: theText(), level: at().level });
   }

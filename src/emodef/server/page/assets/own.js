@@ -74,13 +74,18 @@ export function startOwn(isOpen, able) {
     },
     tell: (answer) => {
       if (!view.scores) return;
-      if (!answer) return $("own-words").replaceChildren(make("p", { class: "hint" }, "None of your labels passes its threshold here."));
+      if (!answer) return noWords("None of your labels passes its threshold here.");
       const names = answer.labels.map(({ name }) => name);
       reader.mark(answer.words, weigh(answer, names, hueOf));
       tellWords($("own-words"), answer, names, hueOf);
     },
-    fail: (error) => $("own-words").replaceChildren(make("p", { class: "hint" }, messageOf(error))),
+    fail: (error) => noWords(messageOf(error)),
   });
+
+  function noWords(why) { // nor those that another threshold had
+    reader.mark([], []);
+    $("own-words").replaceChildren(make("p", { class: "hint" }, why));
+  }
 
   function isLit(name) {
     const p = view.scores?.get(name);
@@ -170,7 +175,9 @@ export function startOwn(isOpen, able) {
     show();
   }
 
-  function replace(found) {
+  function replace(found, note = "") {
+    $("own-note").hidden = !note;
+    $("own-note").textContent = note;
     labels.splice(0, labels.length, ...found);
     cards.clear();
     arrange();
@@ -192,7 +199,9 @@ export function startOwn(isOpen, able) {
     $("own-file").value = "";
     if (!file) return;
     try {
-      replace(readLabels(await file.text()).map((one) => ({ ...one, definitions: one.definitions.length ? one.definitions : [""] })));
+      const { labels: found, unused } = readLabels(await file.text());
+      replace(found.map((one) => ({ ...one, definitions: one.definitions.length ? one.definitions : [""] })),
+        unused.length ? `Not used here, of ${file.name}: ${unused.join(", ")}. A text may have several of your labels, and they have one level.` : "");
     } catch (error) {
       view.problem = `${file.name}: ${error.message}`;
       show();

@@ -129,6 +129,14 @@ class Reading {
 }
 
 const isText = (value) => typeof value === "string";
+const OF_A_LABEL = ["definition", "definitions", "examples", "threshold"];
+
+// Is this entry about the whole set? As Python has it (definitions.py): a label of such a name stands in a table.
+function isOfTheSet(key, value) {
+  if (key === "mappings" || key === "coarse") return value instanceof Map && !OF_A_LABEL.some((part) => value.has(part));
+  return (key === "name" && isText(value)) || (key === "exclusive" && typeof value === "boolean");
+}
+
 function texts(value, name, what) {
   const list = value === undefined ? [] : Array.isArray(value) ? value : [value];
   if (!list.every(isText)) throw new Error(`${name}: ${what} must be texts in quotes`);
@@ -137,6 +145,8 @@ function texts(value, name, what) {
 
 function oneLabel(name, value) {
   if (!(value instanceof Map)) return { name, definitions: texts(value, name, "a definition"), examples: [], threshold: null };
+  const unknown = [...value.keys()].find((key) => !OF_A_LABEL.includes(key));
+  if (unknown !== undefined) throw new Error(`${name}: ${unknown} is not known; a label may have ${OF_A_LABEL.join(", ")}`);
   const threshold = value.get("threshold") ?? null;
   if (threshold !== null && !(threshold > 0 && threshold < 1)) throw new Error(`${name}: its threshold must be a number between 0 and 1`);
   return {
@@ -147,16 +157,24 @@ function oneLabel(name, value) {
   };
 }
 
-// TOML -> [{ name, definitions, examples, threshold }]. Throws an Error whose message says the line or the label.
+function named(label, k) {
+  const name = label.get("name");
+  label.delete("name");
+  return oneLabel(isText(name) ? name : `label ${k + 1}`, label);
+}
+
+// TOML -> { labels: [{ name, definitions, examples, threshold }], unused: [what is said of the set, and is not used here] }.
+// Throws an Error whose message says the line or the label.
 export function readLabels(text) {
   const root = new Reading(text).document();
   const listed = root.get("labels");
   const isList = Array.isArray(listed) && listed.length > 0 && listed.every((one) => one instanceof Map);
-  const found = isList
-    ? listed.map((one, k) => oneLabel(isText(one.get("name")) ? one.get("name") : `label ${k + 1}`, one))
-    : [...root].map(([name, value]) => oneLabel(name, value));
-  if (!found.length) throw new Error("there is no label in it; write one a line: awe = \"Wonder mixed with respect\"");
-  return found;
+  const ofTheSet = [...root].filter(([key, value]) => isOfTheSet(key, value));
+  const labels = isList
+    ? listed.map(named)
+    : [...root].filter(([key, value]) => !isOfTheSet(key, value)).map(([name, value]) => oneLabel(name, value));
+  if (!labels.length) throw new Error("there is no label in it; write one a line: awe = \"Wonder mixed with respect\"");
+  return { labels, unused: ofTheSet.filter(([key, value]) => key === "mappings" || value === true).map(([key]) => key) };
 }
 
 const quoted = (text) => JSON.stringify(text.toWellFormed()).replace(/\u007f/g, "\\u007f");
