@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ pytest.importorskip("sklearn")
 from sklearn.metrics import f1_score
 
 from commands import emodef_command
-from emodef.definitions import Definitions
+from emodef.definitions import Definitions, read_labels
 from emodef.errors import DataError, SettingsError
 from emodef.fitting import curve, curve_report
 from emodef.fitting.curve import CurveSettings, Material, plan_curve, run_curve
@@ -35,6 +38,11 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 def asked(moods: tuple[str, str], **changed: Any) -> CurveSettings:
     given: dict[str, Any] = {"sizes": (0, 6, 20), "splits": 2, "smallest": 12, "max_eval": 30}
     return CurveSettings(corpora=(moods[0],), label_set=moods[1], **{**given, **changed})
+
+
+def made_ready(moods: tuple[str, str], predictor: Predictor) -> Material:
+    corpus = DataChoice().whole(*moods)
+    return Material.of(corpus, curve.draw(corpus, asked(moods)), predictor)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +70,7 @@ def test_every_arm_is_run_on_the_same_texts(made: TransferFolder) -> None:
 def test_without_a_text_definitions_are_zero_shot(
     made: TransferFolder, moods: tuple[str, str], predictor: Predictor
 ) -> None:
-    material = Material.of(DataChoice().whole(*moods), asked(moods), predictor)
+    material = made_ready(moods, predictor)
     alone = predictor.with_labels(Definitions.of(material.corpus.label_set))
     expected = alone.predict_proba(material.corpus.texts).argmax(1)
     splits = made.splits("moods")
@@ -76,7 +84,7 @@ def test_the_probe_is_scikit_learns(
 ) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    material = Material.of(DataChoice().whole(*moods), asked(moods), predictor)
+    material = made_ready(moods, predictor)
     x, splits = unit(predictor.embed(material.corpus.texts)), made.splits("moods")
     train, test = splits.train(1, 20), splits.test(1, 20, 30)
     expected = LogisticRegression(max_iter=1000).fit(x[train], splits.labels[train]).predict(x[test])
@@ -194,11 +202,114 @@ def test_the_command_runs_and_writes_a_page(
     ).output
     assert "0 runs to make, 4 made" in told
     assert f"moods.csv:{len(rows.splitlines()) + 1}: skipped" in told
-    refused = emodef_command(*given, *columns, code=2)
-    assert "--text-column, --label-column: for a file of your own" in " ".join(refused.output.split())
+    refused = emodef_command(
+        *given, *columns, code=2
+    )  # no file of one's own: isear, emoint, emotion_stimulus
+    words = " ".join(refused.output.split())
+    assert "--labels, --text-column, --label-column: for a file of your own" in words
+    absent = ("few-shot", "run", "--corpus", "isear", "--labels", tmp_path / "absent.toml", "--dry-run")
+    refused = emodef_command(*absent, "--model", model, code=2)
+    assert "--labels: for a file of your own" in " ".join(refused.output.split())
     shown = emodef_command("few-shot", "table", "--results", tmp_path / "r", "--resamples", 0)
     assert "linear probe" in shown.output
     page = tmp_path / "page" / "curve.md"
     emodef_command("few-shot", "table", "--results", tmp_path / "r", "--resamples", 20, "--out", page)
     assert "(curve.svg)" in page.read_text()
+    told_there = re.search(r"Command: `(emodef few-shot run .*?)`", page.read_text())
+    assert told_there
+    again = shlex.split(told_there[1])[1:]
+    made_again = emodef_command(*again, "--results", tmp_path / "r", "--dry-run")
+    assert "0 runs to make, 4 made" in made_again.output
     assert (tmp_path / "page" / "curve.png").exists()
+
+
+def test_a_page_names_the_command_of_its_runs(predictor: Predictor, moods: tuple[str, str]) -> None:
+    usual: dict[str, Any] = {
+        "corpora": ["isear", "emoint", "emotion_stimulus"],
+        "starts": ["definitions", "zero", "probe"],
+        "sizes": [0, 10, 20, 50, 100, 200, 500, 1000],
+        "splits": 3,
+    }
+    assert curve_report.run_command(usual) == "emodef few-shot run --splits 3"
+    given = {
+        "corpora": {"mine": "my data/mine.csv"},
+        "labels": "mine.toml",
+        "model": "runs/mine",
+        "columns": {"label_columns": ["calm", "rush, and hurry"], "allow_unlabelled": True},
+    }
+    other = {
+        **usual,
+        "corpora": ["isear", "mine"],
+        "starts": ["definitions"],
+        "sizes": [0, 50],
+        "given": given,
+    }
+    words = (
+        "few-shot run --corpus isear --corpus|my data/mine.csv|--arm definitions --size 0 --size 50 --splits 3 --labels mine.toml "
+        '--model runs/mine --label-columns|calm,"rush, and hurry"|--allow-unlabelled'
+    )
+    parts = [part.split() if k % 2 == 0 else [part] for k, part in enumerate(words.split("|"))]
+    assert shlex.split(curve_report.run_command(other)) == [
+        "emodef",
+        *(word for part in parts for word in part),
+    ]
+
+
+def test_all_definitions_and_examples_are_read(
+    made: TransferFolder, moods: tuple[str, str], predictor: Predictor, tmp_path: Path
+) -> None:
+    more = tmp_path / "more.toml"
+    more.write_text(
+        'name = "moods"\nexclusive = true\n'
+        'glad = ["a feeling of joy", "happy and lovely"]\ncross = "a feeling of anger"\n'
+        'afraid = {definition = "a feeling of fear", examples = ["I am so scared of it"]}\n',
+        encoding="utf-8",
+    )
+    first = tmp_path / "first.toml"  # the same first definitions
+    first.write_text(
+        'name = "moods"\nexclusive = true\n'
+        'glad = "a feeling of joy"\ncross = "a feeling of anger"\nafraid = "a feeling of fear"\n',
+        encoding="utf-8",
+    )
+    results = made.path.parent
+    assert plan_curve(asked((moods[0], str(first))), results, predictor).missing == []
+    planned = plan_curve(asked((moods[0], str(more)), sizes=(0,)), results, predictor)
+    assert planned.done == 0
+    folder = run_curve(planned, predictor)
+    corpus = DataChoice().whole(*moods)
+    expected = predictor.with_labels(read_labels(more).not_exclusive()).predict_proba(corpus.texts).argmax(1)
+    found = folder.predictions("definitions", "moods", 3)[0, 1, "softmax"].argmax(1)
+    np.testing.assert_array_equal(found, expected[folder.splits("moods").test(1, 0, 30)])
+    plain = made.predictions("definitions", "moods", 3)[0, 1, "softmax"].argmax(1)
+    assert (found != plain).any()
+
+
+def test_what_does_not_fit_is_told_before_the_first_run(
+    moods: tuple[str, str], predictor: Predictor, tmp_path: Path
+) -> None:
+    small = tmp_path / "small.csv"
+    rows = Path(moods[0]).read_text(encoding="utf-8").splitlines(keepends=True)
+    small.write_text("".join(rows[:25]), encoding="utf-8")
+    both = replace(asked(moods), corpora=(moods[0], str(small)), sizes=(6, 24))
+    planned = plan_curve(both, tmp_path, predictor)
+    with pytest.raises(SettingsError, match=r"--size 24: small has 24 texts"):
+        run_curve(planned, predictor)
+    assert not planned.folder.path.exists()
+    small.write_text(
+        "".join(rows[:20]) + "".join(row for row in rows[20:] if "afraid" not in row), encoding="utf-8"
+    )
+    rare = replace(asked(moods), corpora=(moods[0], str(small)), sizes=(6,), smallest=2)
+    with pytest.raises(SettingsError, match="being rare; label more texts with it, or take it out"):
+        run_curve(plan_curve(rare, tmp_path, predictor), predictor)
+
+
+def test_the_legend_names_an_arm_that_the_first_corpus_lacks(made: TransferFolder) -> None:
+    scores = curve_report.read_curve(made, resamples=0)
+    points = {
+        (corpus, size): found for (_, size), found in scores.points.items() for corpus in ("first", "second")
+    }
+    for size in scores.sizes:
+        points["first", size] = {arm: p for arm, p in points["first", size].items() if arm != "probe"}
+    figure = curve_report.draw_curve(replace(scores, points=points, corpora=("first", "second"))).figure
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == ["definitions alone, no text", *curve_report.TITLES.values()]

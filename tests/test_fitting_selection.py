@@ -120,6 +120,18 @@ def test_many_texts_hold_one_fold_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found.deals) == 1
     assert 90 <= len(found.deals[0].rows) <= 110
     assert found.thresholds(0.3).shape == (LABELS,)
+    deal, given = found.deals[0], np.full(LABELS, 0.3)
+    np.testing.assert_array_equal(np.sort(deal.rows), found.rows)
+    assert (
+        len(np.unique(deal.fold)) == 5
+    )  # dealt again, so that thresholds are not tuned on what they are judged on
+    truth = found.truth[deal.rows]
+    predicted = np.zeros_like(truth)
+    for fold in range(5):
+        inside = deal.fold == fold
+        tuned = shrunk_thresholds(truth[~inside], deal.probabilities[~inside], given)
+        predicted[inside] = deal.probabilities[inside] > tuned
+    assert found.macro_f1(0.3) == pytest.approx(macro_f1(truth, predicted))
 
 
 def test_progress_reaches_its_end() -> None:

@@ -110,10 +110,12 @@ def draw_splits(
     numbers: Iterable[int],
     seed: int,
     covered: int,
+    remedy: str = "raise smallest, and the sizes with it",
 ) -> Splits:
     """Random splits, grouped by normalised text; each is drawn anew until its first `covered` training texts hold every label.
 
-    A split depends on the texts, the seed, its own number and `covered` alone. Raises SettingsError where a label is too rare for that.
+    A split depends on the texts, the seed, its own number and `covered` alone. Raises SettingsError where a label is too rare for that;
+    remedy: what its message asks for.
     """
     numbered: dict[str, int] = {}
     groups = np.array([numbered.setdefault(normalise(text), len(numbered)) for text in texts], dtype=np.int64)
@@ -129,8 +131,7 @@ def draw_splits(
         else:
             rare = names[int(present[np.bincount(labels, minlength=len(names))[present].argmin()])]
             raise SettingsError(
-                f"{corpus}: no split found whose first {covered} training texts hold every label, {rare} being rare; raise "
-                "smallest, and the sizes with it"
+                f"{corpus}: no split found whose first {covered} training texts hold every label, {rare} being rare; {remedy}"
             )
     return splits
 

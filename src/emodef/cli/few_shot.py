@@ -68,7 +68,8 @@ def run(
     chosen = {key: tuple(value) for key, value in given.items() if value}
     settings = CurveSettings(**chosen, splits=splits, label_set=labels)  # type: ignore[arg-type]
     own = options.columns(text_column, label_column, label_columns, None, None, None, allow_unlabelled)
-    options.refuse_columns(own, settings.corpora, "--corpus")
+    labelled = {} if labels is None else {"label_set": labels}
+    options.refuse_columns(labelled | own, settings.corpora, "--corpus")
     choice = options.data_choice(data_dir, on_error, columns=own)
     predictor = Predictor.load(model, threads=threads)
     curve = plan_curve(settings, results, predictor, choice)

@@ -150,7 +150,8 @@ def _meant(labels: str | None, data: str) -> tuple[Definitions | None, Any]:
 
 
 def _tested(fitted: FittedHead, corpus: Mapping[str, Corpus]) -> dict[str, Any]:
-    """Macro- and micro-F1 on the test split, where there is one."""
+    """Macro-F1 over the labels that occur, as of held-out texts, and micro-F1 on the test split, where there is one."""
+    from emodef.fitting.selection import macro_f1
     from emodef.metrics import averages, count, decide
 
     if "test" not in corpus:
@@ -159,8 +160,12 @@ def _tested(fitted: FittedHead, corpus: Mapping[str, Corpus]) -> dict[str, Any]:
     probabilities = fitted.predictor().predict_proba(test.texts)
     tuned = fitted.info.thresholds.get("tuned", {}).get(fitted.label_set.name, 0.0)
     predicted = decide(probabilities, tuned, exclusive=fitted.label_set.exclusive)
-    found = averages(count(test.labels, predicted))
-    return {"texts": len(test), "macro_f1": float(found["macro_f1"]), "micro_f1": float(found["micro_f1"])}
+    micro = float(averages(count(test.labels, predicted))["micro_f1"])
+    return {
+        "texts": len(test),
+        "macro_f1": macro_f1(test.labels.astype(bool), predicted),
+        "micro_f1": micro,
+    }
 
 
 def _print(fitted: FittedHead, folder: Path, tested: Mapping[str, Any], json: bool, quiet: bool) -> None:
@@ -170,17 +175,21 @@ def _print(fitted: FittedHead, folder: Path, tested: Mapping[str, Any], json: bo
             {"model": str(folder), **about, "thresholds": fitted.info.thresholds, "test": tested}
         )
         return
+    from emodef.fitting.card import held_out, judged_on
     from emodef.reporting import Cell, Column, Table, print_table
 
     if not quiet:
         for note in fitted.notes:
             typer.echo(f"note: {note}", err=True)
     rows: list[tuple[Cell, ...]] = []
-    measured = about["macro_f1"]
+    measured, explained = about["macro_f1"], ["macro F1: over the labels that occur"]
     if about["judged"]:
-        where = "dev" if about["judged"] == "dev" else "cross-validated"
+        one = held_out(fitted.info)
+        where = "dev" if about["judged"] == "dev" else "one fold held out" if one else "cross-validated"
+        explained.append(f"{where}: {judged_on(fitted.info)}")
         if measured["definitions"] is not None:
-            rows.append((f"definitions alone, {_of(about['judged'])}", measured["definitions"]))
+            same = "dev" if about["judged"] == "dev" else "on the same texts"
+            rows.append((f"definitions alone, {same}", measured["definitions"]))
         rows.append((f"fitted, {where}", measured["fitted"]))
     if tested:
         rows.append((f"fitted, on the {tested['texts']:,} test texts", tested["macro_f1"]))
@@ -188,11 +197,6 @@ def _print(fitted: FittedHead, folder: Path, tested: Mapping[str, Any], json: bo
         title = (
             f"{fitted.label_set.name}: {len(fitted.label_set)} labels, {about['fitted_on']['texts']:,} texts"
         )
-        print_table(
-            Table(title, (Column("head"), Column("macro F1", "percent", 1)), tuple(rows)), options.output()
-        )
+        columns = (Column("head"), Column("macro F1", "percent", 1))
+        print_table(Table(title, columns, tuple(rows), tuple(explained)), options.output())
     typer.echo(f'saved in {folder}\nnext: emodef predict --model {folder} "What a day!"')
-
-
-def _of(judged: str) -> str:
-    return "dev" if judged == "dev" else "on the same texts"

@@ -7,11 +7,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from emodef.predictor.head import HeadInfo
 
-JUDGED = {
-    "dev": "the dev texts, on which its thresholds and the strength were chosen too",
-    "cross-validation": "the fitted texts, each by a head fitted without its fold; the strength was chosen on the same texts, which "
-    "flatters a little",
-}
+
+def judged_on(info: HeadInfo) -> str:
+    """Which texts it was judged on, and what was chosen on the same ones. Of a head that was judged."""
+    about, several = info.about, not info.label_set.exclusive
+    strength = "the strength" if about["strength_by"] != "given" else ""
+    if about["judged"] == "dev":
+        there = [what for what in ("its thresholds" if several else "", strength) if what]
+        if not there:
+            return "the dev texts"
+        return f"the dev texts, on which {' and '.join(there)} {'were' if several else 'was'} chosen too"
+    flatters = f"; {strength} was chosen on the same texts, which flatters a little" if strength else ""
+    if held_out(info):
+        tuned = ", thresholds for a part of it tuned on the rest of it" if several else ""
+        texts = f"{about['judged_texts']:,} of the {about['fitted_on']['texts']:,} fitted texts"
+        return f"{texts}, one fifth that was held out{tuned}{flatters}"
+    return f"the fitted texts, each by a head fitted without its fold{flatters}"
+
+
+def held_out(info: HeadInfo) -> bool:
+    """Whether one fold alone was held out, of many texts, in place of each in turn."""
+    about = info.about
+    return about["judged"] == "cross-validation" and about["judged_texts"] < about["fitted_on"]["texts"]
 
 
 def fitted_card(info: HeadInfo) -> str:
@@ -25,20 +42,12 @@ def fitted_card(info: HeadInfo) -> str:
         else f" ({given['distinct']:,} of them different from each other)"
     )
     of = f" of {given['source']}" if given["source"] else ""
-    strength = (
-        "The weights stayed as the definitions gave them; only the biases were fitted"
-        if about["strength"] is None
-        else f"The pull back to the definitions has strength {about['strength']:g}"
-    )
+    begins = measured["definitions"] is not None  # with the definitions, else with nothing
     lines = [
         f"# {about['name']}",
         "",
         f"An emotion head for English text: {len(labels)} labels, {kind}. It "
-        + (
-            "was fitted, "
-            if measured["definitions"] is None
-            else "began with the labels' definitions and was fitted, "
-        )
+        + ("began with the labels' definitions and was fitted, " if begins else "was fitted, ")
         + f"without torch, to {given['texts']:,} labelled texts{of}{copies}, on the text embeddings of {about['base'] or 'a light model'}"
         + (", which emodef brings." if info.base == "shipped" else ", which lies in this folder."),
         "",
@@ -52,22 +61,19 @@ def fitted_card(info: HeadInfo) -> str:
         "```",
         "",
         "## How it was fitted",
-        f"{'Softmax' if labels.exclusive else 'Logistic'} regression with a Gaussian prior around the definitions' embeddings. {strength}"
-        + (f", chosen by {_how(about['judged'])}." if about["judged"] else ", the default.")
-        + ("" if labels.exclusive else " Thresholds are drawn towards those used without labelled texts."),
+        f"{'Softmax' if labels.exclusive else 'Logistic'} regression with a Gaussian prior around "
+        + ("the definitions' embeddings. " if begins else "zero. ")
+        + _strength(info, begins)
+        + ("" if labels.exclusive else _thresholds(info, begins)),
         "",
     ]
     if about["judged"]:
         lines += [
-            f"Macro-F1 on {JUDGED[about['judged']]}:",
+            f"Macro-F1, over the labels that occur, on {judged_on(info)}:",
             "",
             "| head | macro-F1 |",
             "|---|---|",
-            *(
-                []
-                if measured["definitions"] is None
-                else [f"| definitions alone | {100 * measured['definitions']:.1f} |"]
-            ),
+            *([f"| definitions alone | {100 * measured['definitions']:.1f} |"] if begins else []),
             f"| fitted | {100 * measured['fitted']:.1f} |",
             "",
         ]
@@ -90,8 +96,31 @@ def fitted_card(info: HeadInfo) -> str:
     return "\n".join(lines)
 
 
-def _how(judged: str) -> str:
-    return "a dev split" if judged == "dev" else judged
+def _strength(info: HeadInfo, begins: bool) -> str:
+    about = info.about
+    if about["strength"] is None:
+        stayed = "as the definitions gave them" if begins else "at zero"
+        found = f"The weights stayed {stayed}; only the biases were fitted"
+    else:
+        found = (
+            f"The pull back to {'the definitions' if begins else 'zero'} has strength {about['strength']:g}"
+        )
+    how = {
+        "given": "as was asked for",
+        "default": "the default",
+        "dev": "chosen by a dev split",
+        "cross-validation": "chosen on a fold held out" if held_out(info) else "chosen by cross-validation",
+    }
+    return f"{found}, {how[about['strength_by']]}."
+
+
+def _thresholds(info: HeadInfo, begins: bool) -> str:
+    without = (
+        "those used without labelled texts"
+        if begins
+        else f"the model's fixed one, {info.thresholds['fixed']:g}"
+    )
+    return f" Thresholds are {'drawn towards ' if info.about['judged'] else ''}{without}."
 
 
 def _cell(text: str) -> str:

@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 import emodef
 from emodef.atomic import write_text
 from emodef.corpora import CORPORA, Corpus
-from emodef.definitions import Definitions
+from emodef.definitions import Definitions, read_labels
 from emodef.errors import SettingsError, require
 from emodef.fitting.fitted import starting_head
 from emodef.fitting.regression import Linear, probabilities
 from emodef.fitting.selection import BIAS_STRENGTH, FEW, LOOSE_BIAS, REPEATS, STRENGTHS, select
 from emodef.metrics import averages, count, decide
-from emodef.predictor.core import Predictor
+from emodef.predictor.core import SHIPPED, Predictor
 from emodef.predictor.head import hash_of, unit
 from emodef.predictor.unseen import DEFAULT
 from emodef.runs import DataChoice, fingerprint
@@ -94,25 +94,13 @@ class Material:
     start: Linear
 
     @classmethod
-    def of(cls, corpus: Corpus, settings: CurveSettings, predictor: Predictor) -> Material:
-        """A corpus, all its splits together, made ready. Raises SettingsError unless every text has one label."""
-        if not corpus.label_set.exclusive or (corpus.labels.sum(1) != 1).any():
-            raise SettingsError(
-                f"{corpus.name} may have several labels a text, or none; the curve is of corpora with one"
-            )
-        drawn = draw_splits(
-            corpus.name,
-            corpus.label_set.names,
-            corpus.texts,
-            corpus.ids,
-            corpus.labels.argmax(1).astype(np.uint8),
-            numbers=range(1, settings.splits + 1),
-            seed=settings.seed,
-            covered=min(settings.smallest, len(corpus) // 2),
-        )
-        head, _ = starting_head(predictor.root, Definitions.of(corpus.label_set))
+    def of(
+        cls, corpus: Corpus, splits: Splits, predictor: Predictor, meant: Definitions | None = None
+    ) -> Material:
+        """A corpus, all its splits together, made ready. meant: all that is said of its labels; by default a definition each."""
+        head, _ = starting_head(predictor.root, meant or Definitions.of(corpus.label_set))
         start = Linear(head.weight.astype(np.float64), head.bias.astype(np.float64))
-        return cls(corpus, unit(predictor.root.embed(corpus.texts)), drawn, start)
+        return cls(corpus, unit(predictor.root.embed(corpus.texts)), splits, start)
 
     def predict(self, arm: str, train: Rows, test: Rows, seed: int) -> NDArray[np.bool_]:
         """What an arm predicts for the rows `test`, having learned from the rows `train`, (texts, labels)."""
@@ -151,7 +139,8 @@ class Material:
 class Curve:
     """A curve made ready: where its rows go, and the runs that are missing, (corpus, arm, size, split) each.
 
-    own: users' corpora by name, read already. known_by: digests of their texts, labels and definitions.
+    own: users' corpora by name, read already; meant: what their labels mean, where that was given. known_by: digests of their texts,
+    labels and definitions. given: the options that name all this on the command line.
     """
 
     settings: CurveSettings
@@ -159,7 +148,9 @@ class Curve:
     model: str
     choice: DataChoice
     own: dict[str, Corpus]
+    meant: Definitions | None
     known_by: dict[str, str]
+    given: dict[str, Any]
     missing: list[tuple[str, str, Size, int]] = field(default_factory=list)
     done: int = 0
 
@@ -172,17 +163,18 @@ def plan_curve(
 ) -> Curve:
     """What `run_curve` would run; nothing is written. choice: how corpora are read. Raises what reading users' corpora raises."""
     choice = choice or DataChoice()
-    own = {
-        corpus_name(given): choice.whole(given, settings.label_set)
-        for given in settings.corpora
-        if given not in CORPORA
-    }
-    known_by = {name: fingerprint({"all": corpus}, ("all",)) for name, corpus in own.items()}
+    files = {corpus_name(given): given for given in settings.corpora if given not in CORPORA}
+    meant = None if settings.label_set is None or not files else read_labels(settings.label_set)
+    labels = None if meant is None else meant.label_set
+    own = {name: choice.whole(given, labels) for name, given in files.items()}
+    more = _digest_of_more(meant)
+    known_by = {name: fingerprint({"all": corpus}, ("all",)) + more for name, corpus in own.items()}
     model = hash_of(predictor.root.graph.path)
     shared = json.dumps(settings.shared(model, known_by), sort_keys=True)
     digest = hashlib.sha256(shared.encode()).hexdigest()[:8]
     folder = TransferFolder(Path(results) / f"heads-{digest}")
-    curve = Curve(settings, folder, model, choice, own, known_by)
+    given = _given(settings, files, choice, predictor)
+    curve = Curve(settings, folder, model, choice, own, meant, known_by, given)
     made = {(row.corpus, row.start, row.size, row.split) for row in curve.folder.rows()}
     for run in _runs(settings):
         if run in made:
@@ -193,28 +185,51 @@ def plan_curve(
 
 
 def run_curve(curve: Curve, predictor: Predictor, *, progress: Told | None = None) -> TransferFolder:
-    """Make a curve's missing runs. Raises what reading a corpus raises, before the first run on it."""
+    """Make a curve's missing runs. Raises what reading a corpus raises, and SettingsError for one that does not fit, before the first."""
     folder, settings = curve.folder, curve.settings
     tell = progress or (lambda what, done, total: None)
+    total, done = len(curve.missing), 0
+    ready: dict[str, tuple[Corpus, Splits]] = {}
+    for name in dict.fromkeys(run[0] for run in curve.missing):
+        corpus = curve.own[name] if name in curve.own else curve.choice.whole(name)
+        ready[name] = corpus, draw(corpus, settings)
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.cut_unfinished()
     _write_about(curve)
-    total, done = len(curve.missing), 0
-    for given in settings.corpora:
-        name = corpus_name(given)
-        if not any(run[0] == name for run in curve.missing):
-            continue
+    for name, (read, splits) in ready.items():
         tell(f"{name}: embeddings", done, total)
-        read = curve.own[name] if name in curve.own else curve.choice.whole(given)
-        material = Material.of(read, settings, predictor)
-        folder.save_splits(material.splits)
-        for corpus, arm, size, split in curve.missing:
-            if corpus == name:
+        material = Material.of(read, splits, predictor, curve.meant if name in curve.own else None)
+        folder.save_splits(splits)
+        for whose, arm, size, split in curve.missing:
+            if whose == name:
                 row, predicted = _run(material, curve, arm, size, split)
                 folder.append(row, predicted)
                 done += 1
                 tell(f"{name}, {arm}, {size} texts: macro-F1 {100 * row.macro_f1:.1f}", done, total)
     return folder
+
+
+def draw(corpus: Corpus, settings: CurveSettings) -> Splits:
+    """The splits of a corpus. Raises SettingsError unless every text has one label, and each size leaves texts to test on."""
+    if not corpus.label_set.exclusive or (corpus.labels.sum(1) != 1).any():
+        raise SettingsError(
+            f"{corpus.name} may have several labels a text, or none; the curve is of corpora with one"
+        )
+    if (most := max(settings.sizes)) >= len(corpus):
+        raise SettingsError(
+            f"--size {most}: {corpus.name} has {len(corpus):,} texts, which leaves none to test on; give sizes below that with --size"
+        )
+    return draw_splits(
+        corpus.name,
+        corpus.label_set.names,
+        corpus.texts,
+        corpus.ids,
+        corpus.labels.argmax(1).astype(np.uint8),
+        numbers=range(1, settings.splits + 1),
+        seed=settings.seed,
+        covered=min(settings.smallest, len(corpus) // 2),
+        remedy="label more texts with it, or take it out with its texts",
+    )
 
 
 def _run(material: Material, curve: Curve, arm: str, size: Size, split: int) -> tuple[Row, NDArray[np.bool_]]:
@@ -274,9 +289,29 @@ def _write_about(curve: Curve) -> None:
         **settings.shared(curve.model, curve.known_by),
         **asked,
         "splits": splits,
+        **({"given": curve.given} if curve.given else {}),
         "emodef": emodef.__version__,
     }
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def _given(
+    settings: CurveSettings, files: Mapping[str, str], choice: DataChoice, predictor: Predictor
+) -> dict[str, Any]:
+    """Options of the command line that rows do not tell: files by corpus, what they were read with, a model of one's own."""
+    model = predictor.root.graph.path.parent
+    found: dict[str, Any] = {} if model.resolve() == SHIPPED.resolve() else {"model": str(model)}
+    if files:
+        found |= {"corpora": dict(files), "labels": settings.label_set, "columns": dict(choice.columns)}
+    return found if choice.on_error == "fail" else {**found, "on_error": choice.on_error}
+
+
+def _digest_of_more(meant: Definitions | None) -> str:
+    """What tells labels from those with the same first definitions: further definitions, and examples; empty where there are none."""
+    if meant is None or not (any(map(len, meant.examples)) or any(len(own) > 1 for own in meant.definitions)):
+        return ""
+    more = json.dumps([meant.definitions, meant.examples])
+    return f"-{hashlib.sha256(more.encode()).hexdigest()[:16]}"
 
 
 def corpus_name(given: str) -> str:

@@ -6,7 +6,10 @@ and texts.
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +19,7 @@ import numpy as np
 from emodef.bootstrap import Comparison
 from emodef.corpora.sources import SOURCES
 from emodef.errors import DataError, SettingsError
-from emodef.fitting.curve import ARMS, POLICY
+from emodef.fitting.curve import ARMS, POLICY, CurveSettings
 from emodef.paper.cells import NOT_RUN
 from emodef.paper.figure3 import Point, gain, read_scores
 from emodef.paper.figures.canvas import (
@@ -198,7 +201,12 @@ def draw_curve(scores: Scores, name: str = "few_shot") -> Drawing:
             axes.set_title(_title(corpus), fontweight="bold", loc="left")
             axes.set_xlabel("labelled texts")
         panels[0].set_ylabel("macro F1, %")
-        handles = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
+        named = [axes.get_legend_handles_labels() for axes in panels]  # an arm may be missing in the first
+        shown = {
+            name: handle for handles, names in named for handle, name in zip(handles, names, strict=True)
+        }
+        titles = ["definitions alone, no text", *scores.arms.values()]
+        handles = {title: shown[title] for title in titles if title in shown}
         figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=3, fontsize=8)
     caption = (
         f"Mean over {scores.settings['splits']} random splits, in a band of one standard deviation; the likeliest label. All heads of a "
@@ -250,7 +258,7 @@ def curve_page(scores: Scores, drawing: Drawing, folder: TransferFolder, command
     tables = [curve_table(scores), *gains_tables(scores)]
     made = folder.settings
     facts = (
-        f"Command: `emodef few-shot run --splits {made['splits']}`, then `{command}`",
+        f"Command: `{run_command(made)}`, then `{command}`",
         f"Rows: `{folder.path.name}/rows.jsonl`; splits drawn with seed {made['seed']}, as those of the transfer study",
         f"Embeddings: of the light model whose graph has the sha256 {made['model'][:16]}…; emodef {made['emodef']}",
     )
@@ -260,6 +268,34 @@ def curve_page(scores: Scores, drawing: Drawing, folder: TransferFolder, command
         *(render(each, "markdown").strip() for each in tables),
     ]
     return "\n\n".join([*parts, "\n".join(f"- {fact}" for fact in facts)]) + "\n"
+
+
+def run_command(made: Mapping[str, Any]) -> str:
+    """The command that makes a curve's runs, of its saved settings; options that are as they are by default left out."""
+    usual, given = CurveSettings(), made.get("given", {})
+    words = ["emodef", "few-shot", "run"]
+    files = given.get("corpora", {})
+    if files or set(made["corpora"]) != set(usual.corpora):
+        words += [word for name in made["corpora"] for word in ("--corpus", files.get(name, name))]
+    if set(made["starts"]) != set(usual.arms):
+        words += [word for arm in made["starts"] for word in ("--arm", arm)]
+    if set(made["sizes"]) != set(usual.sizes):
+        words += [word for size in made["sizes"] for word in ("--size", str(size))]
+    words += ["--splits", str(made["splits"])]
+    options = {name: given.get(name) for name in ("labels", "model", "on_error")} | given.get("columns", {})
+    for name, value in options.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [_one_word(value)])]
+    return shlex.join(words)
+
+
+def _one_word(value: str | list[str]) -> str:
+    """Names as an option takes them, one with a comma in quotes."""
+    if isinstance(value, str):
+        return value
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="").writerow(value)
+    return line.getvalue()
 
 
 def gains_tables(scores: Scores) -> list[Table]:

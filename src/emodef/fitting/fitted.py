@@ -13,17 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 import emodef
+from emodef.atomic import open_atomic, write_text
 from emodef.definitions import Definitions, read_labels
 from emodef.errors import DataError, SettingsError
 from emodef.fitting.card import fitted_card
 from emodef.fitting.folds import text_groups
 from emodef.fitting.given import Labels, checked
 from emodef.fitting.regression import Linear
-from emodef.fitting.selection import BIAS_STRENGTH, LOOSE_BIAS, STRENGTHS, Chosen, Dev, macro_f1, select
+from emodef.fitting.selection import (
+    BIAS_STRENGTH,
+    LOOSE_BIAS,
+    STRENGTHS,
+    Chosen,
+    Dev,
+    macro_f1,
+    select,
+    with_own,
+)
 from emodef.labels import LabelSet
 from emodef.metrics import coarsen_probabilities, decide
 from emodef.predictor.core import SHIPPED, Predictor
-from emodef.predictor.head import SHIPPED_BASE, HeadInfo, LabelHead, hash_of, unit
+from emodef.predictor.head import SHIPPED_BASE, WEIGHTS, HeadInfo, LabelHead, hash_of, unit
 from emodef.predictor.merging import merged_set
 from emodef.predictor.model_file import CARD, HEAD, INFO, MODEL, TOKENIZER
 from emodef.predictor.own import OWN
@@ -56,7 +66,7 @@ class FittedHead:
 
     @property
     def notes(self) -> list[str]:
-        """What its user should know: labels without a text, too few texts to choose by."""
+        """What its user should know: labels without a text, too few texts to choose by, long texts."""
         return list(self.about["notes"])
 
     def predictor(self) -> Predictor:
@@ -66,18 +76,20 @@ class FittedHead:
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write head.npz, head.json and a card; and the light model it stands on, where that is not the one emodef brings.
 
-        Raises SettingsError for a folder that holds something else.
+        Each file is written atomically, and the graph, whose hash head.json names, is the last of the model's: a folder that was not
+        written to its end is no model to load, rather than another one. Raises SettingsError for a folder that holds something else.
         """
         out = Path(folder)
         check_free(out)
         out.mkdir(parents=True, exist_ok=True)
+        self.head.write(out, self.info)
         if self.info.base != SHIPPED_BASE:
             source = self.base.graph.path.parent
-            for name in (MODEL, TOKENIZER, INFO):
+            for name in (TOKENIZER, INFO, MODEL):
                 if (source / name).resolve() != (out / name).resolve():
-                    shutil.copyfile(source / name, out / name)
-        self.head.write(out, self.info)
-        (out / CARD).write_text(fitted_card(self.info), encoding="utf-8")
+                    with (source / name).open("rb") as file, open_atomic(out / name, "wb") as copy:
+                        shutil.copyfileobj(file, copy)
+        write_text(out / CARD, fitted_card(self.info))
         return out
 
 
@@ -123,11 +135,12 @@ def fit(
             f"no text has {', '.join(without)}, and this model cannot score a label by its definition, not having been trained to match; "
             "label texts that have it, or take it out"
         )
-    vectors, groups = _embed(base, given, tell, "texts"), text_groups(given)
+    (vectors, long), groups = _embed(base, given, tell, "texts"), text_groups(given)
     held = None
     if dev is not None:
         dev_texts, dev_truth = checked(dev[0], dev[1], label_set, "dev text")
-        held = Dev(_embed(base, dev_texts, tell, "dev texts"), dev_truth)
+        dev_vectors, more = _embed(base, dev_texts, tell, "dev texts")
+        held, long = Dev(dev_vectors, dev_truth), long + more
     chosen = select(
         vectors,
         truth,
@@ -144,22 +157,30 @@ def fit(
         chosen.head.weight.astype(np.float32), chosen.head.bias.astype(np.float32), label_set.exclusive
     )
     x, y = (vectors, truth) if held is None else (held.vectors, held.truth)
-    alone = decide(start.probabilities(x), _own(unlabelled, label_set), exclusive=label_set.exclusive)
+    if chosen.judged:
+        x, y = x[chosen.rows], y[chosen.rows]  # those that the fitted head is judged on
+    without_texts = _own(unlabelled, label_set)
+    alone = decide(
+        start.probabilities(x), with_own(without_texts, meant.thresholds), exclusive=label_set.exclusive
+    )
+    decided = "given" if strength is not None else chosen.judged or "default"
     told = {
         "name": f"{label_set.name}, fitted on {base.info.about.get('name', 'a light model')}",
         "corpus": source or "labelled texts",
         "fitted_on": {"source": source, "texts": len(given), "distinct": int(groups.max()) + 1},
         "support": {name: int(n) for name, n in zip(label_set.names, truth.sum(axis=0), strict=True)},
         "strength": None if np.isinf(chosen.strength) else chosen.strength,
+        "strength_by": decided,
         "bias_strength": LOOSE_BIAS if base.info.match is None else BIAS_STRENGTH,
         "judged": chosen.judged,
+        "judged_texts": len(chosen.rows),
         "macro_f1": {
             "definitions": None if base.info.match is None else macro_f1(y.astype(bool), alone),
-            "fitted": chosen.macro_f1(_own(unlabelled, label_set)),
+            "fitted": chosen.macro_f1(without_texts, meant.thresholds),
         },
         "base": base.info.about.get("name"),
         "emodef": emodef.__version__,
-        "notes": _notes(label_set, truth.sum(axis=0), chosen),
+        "notes": [*_notes(label_set, truth.sum(axis=0), chosen, decided), *_note_on_long(long)],
     }
     path, shipped = base.graph.path, SHIPPED / MODEL
     same = shipped.exists() and (path.resolve() == shipped.resolve() or hash_of(path) == hash_of(shipped))
@@ -205,13 +226,20 @@ def check_free(out: Path) -> None:
     """Raise SettingsError where `out` holds anything but a fitted head, which may be replaced."""
     if out.exists() and not out.is_dir():
         raise SettingsError(f"{out} is a file; give a folder (--out)")
-    if out.is_dir() and not (out / HEAD).exists() and any(out.iterdir()):
+    if out.is_dir() and not (out / HEAD).exists() and not all(map(_begun, out.iterdir())):
         raise SettingsError(f"{out} holds something else than a fitted head; give another folder (--out)")
+
+
+def _begun(path: Path) -> bool:
+    """What a first save leaves that was killed before head.json was there."""
+    temporary = path.name.startswith((f".{WEIGHTS}.", f".{HEAD}.")) and path.suffix == ".part"
+    return path.name == WEIGHTS or temporary
 
 
 def _embed(
     predictor: Predictor, texts: Sequence[str], tell: Callable[[str, int, int], None], what: str
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], int]:
+    """Unit vectors of checked texts, (n, H), and how many of these are read in several windows."""
     done = 0
 
     def advance(more: int) -> None:
@@ -219,7 +247,8 @@ def _embed(
         done += more
         tell(what, done, len(texts))
 
-    return unit(predictor.embed(texts, progress=advance))
+    read = predictor.raw(texts, output=EMBEDDING, progress=advance)
+    return unit(read.values), int((read.windows > 1).sum())
 
 
 def _own(thresholds: Mapping[str, Any], label_set: LabelSet) -> NDArray[np.float64]:
@@ -235,10 +264,8 @@ def _thresholds(
     found: dict[str, Any] = {"fixed": unlabelled["fixed"]}
     if label_set.exclusive:
         return found
-    tuned = chosen.thresholds(_own(unlabelled, label_set)).tolist()
-    found["tuned"] = {
-        label_set.name: [each if given is None else given for each, given in zip(tuned, own, strict=True)]
-    }
+    tuned = with_own(chosen.thresholds(_own(unlabelled, label_set)), own)
+    found["tuned"] = {label_set.name: tuned.tolist()}
     for level in label_set.mappings:
         coarse, groups = label_set.groups(level)
 
@@ -249,7 +276,7 @@ def _thresholds(
     return found
 
 
-def _notes(label_set: LabelSet, support: NDArray, chosen: Chosen) -> list[str]:
+def _notes(label_set: LabelSet, support: NDArray, chosen: Chosen, strength_by: str) -> list[str]:
     notes = []
     without = [name for name, n in zip(label_set.names, support, strict=True) if not n]
     if without:
@@ -259,8 +286,9 @@ def _notes(label_set: LabelSet, support: NDArray, chosen: Chosen) -> list[str]:
         )
     if not chosen.judged:
         notes.append(
-            "all texts are the same but for case and punctuation, so nothing could be held out: the strength is the default, thresholds "
-            "are those used without labelled texts; add other texts"
+            "all texts are the same but for case and punctuation, so nothing could be held out: the strength is "
+            f"{'the one given' if strength_by == 'given' else 'the default'}"
+            f"{'' if label_set.exclusive else ', thresholds are those used without labelled texts'}; add other texts"
         )
     few = [name for name, n in zip(label_set.names, support, strict=True) if 0 < n < 5]
     if few:
@@ -268,3 +296,12 @@ def _notes(label_set: LabelSet, support: NDArray, chosen: Chosen) -> list[str]:
             f"fewer than 5 texts: {', '.join(few)}; what is measured there is mostly chance, and their thresholds are mostly the common one"
         )
     return notes
+
+
+def _note_on_long(texts: int) -> list[str]:
+    if not texts:
+        return []
+    return [
+        f"{texts:,} {'texts are' if texts > 1 else 'text is'} longer than the model's window: fitted and judged by the mean of the "
+        "windows' embeddings, while such a text is answered with the mean of the windows' probabilities, which may differ a little"
+    ]

@@ -42,7 +42,10 @@ class Dev:
 
 @dataclass(frozen=True)
 class Deal:
-    """Held-out probabilities (n, K) of the texts at `rows`, and the fold of each; on dev a single fold, which is tuned and judged alike."""
+    """Held-out probabilities (n, K) of the texts at `rows`, and the fold of each; thresholds for a fold are tuned on the others.
+
+    Where a single fold is held out, these are folds within it. On dev there is one, which is tuned and judged alike.
+    """
 
     rows: NDArray[np.int64]
     fold: NDArray[np.int64]
@@ -65,6 +68,11 @@ class Chosen:
     deals: tuple[Deal, ...]
     truth: Bools
 
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Of `truth`, the rows that it is judged on, (m,): all, but where a single fold was held out; none where nothing was."""
+        return np.sort(self.deals[0].rows) if self.deals else np.zeros(0, dtype=np.int64)
+
     def thresholds(
         self, unlabelled: ArrayLike, transform: Callable[[Floats], Floats] | None = None
     ) -> Floats:
@@ -80,16 +88,19 @@ class Chosen:
         ]
         return _sigmoid(np.mean([_log_odds(each) for each in tuned], axis=0)) if tuned else np.array(given)
 
-    def macro_f1(self, unlabelled: ArrayLike) -> float | None:
-        """Macro-F1 over the labels that occur, on held-out texts; thresholds for a fold are tuned on the others. None where none was held
-        out. The strength was chosen on the same texts."""
+    def macro_f1(self, unlabelled: ArrayLike, own: Sequence[float | None] = ()) -> float | None:
+        """Macro-F1 over the labels that occur, on held-out texts; thresholds for a fold are tuned on the others, on dev on dev itself.
+
+        own: of each label the threshold that its user gave, which is not tuned; by default none. None where nothing was held out. Where
+        there were several strengths, this one was chosen on the same texts.
+        """
         if not self.deals:
             return None
         return float(
-            np.mean([macro_f1(self.truth[d.rows], self._decided(d, unlabelled)) for d in self.deals])
+            np.mean([macro_f1(self.truth[d.rows], self._decided(d, unlabelled, own)) for d in self.deals])
         )
 
-    def _decided(self, deal: Deal, unlabelled: ArrayLike) -> Bools:
+    def _decided(self, deal: Deal, unlabelled: ArrayLike, own: Sequence[float | None]) -> Bools:
         if self.exclusive:
             return decide(deal.probabilities, 0.0, exclusive=True)
         truth = self.truth[deal.rows]
@@ -99,7 +110,7 @@ class Chosen:
             inside = deal.fold == held
             others = ~inside if not inside.all() else inside
             tuned = shrunk_thresholds(truth[others], deal.probabilities[others], given)
-            predicted[inside] = decide(deal.probabilities[inside], tuned)
+            predicted[inside] = decide(deal.probabilities[inside], with_own(tuned, own))
         return predicted
 
 
@@ -187,6 +198,14 @@ def shrunk_thresholds(truth: Bools, values: Floats, unlabelled: Floats) -> Float
     return np.where(support > 0, _sigmoid(drawn), unlabelled)
 
 
+def with_own(thresholds: Floats, own: Sequence[float | None]) -> Floats:
+    """Thresholds (K,), a user's own in place of those that they gave. own: one a label, or none at all."""
+    if not own:
+        return thresholds
+    pairs = zip(thresholds.tolist(), own, strict=True)
+    return np.array([each if given is None else given for each, given in pairs], dtype=np.float64)
+
+
 def macro_f1(truth: Bools, predicted: Bools) -> float:
     """Macro-F1 over the labels that `truth` holds."""
     there = truth.any(axis=0)
@@ -204,7 +223,7 @@ class _Part:
 
 
 def _dealt(texts: Texts, truth: Bools, groups: NDArray, seed: int) -> Iterator[list[_Part]]:
-    """Each deal into folds as its parts; none where all texts are the same."""
+    """Each deal into folds as its parts; none where all texts are the same. Of many texts one fold, dealt again for its thresholds."""
     for repeat in range(REPEATS if len(texts) <= FEW else 1):
         fold = stratified_folds(truth, groups, folds=FOLDS, seed=seed + repeat)
         last = int(fold.max(initial=0))
@@ -213,7 +232,11 @@ def _dealt(texts: Texts, truth: Bools, groups: NDArray, seed: int) -> Iterator[l
         parts = []
         for held in range(last + 1 if len(texts) < MANY else 1):
             rows = np.flatnonzero(fold == held)
-            parts.append(_Part(texts.take(np.flatnonzero(fold != held)), texts.take(rows), rows, fold[rows]))
+            within = fold[rows]
+            if len(texts) >= MANY:
+                some = np.unique(groups[rows], return_inverse=True)[1]
+                within = stratified_folds(truth[rows], some, folds=FOLDS, seed=seed + repeat)
+            parts.append(_Part(texts.take(np.flatnonzero(fold != held)), texts.take(rows), rows, within))
         yield parts
 
 

@@ -79,7 +79,8 @@ async def create(request: Request) -> Response:
 
 
 async def _create(request: Request, state: State) -> Response:
-    field_bytes = max(FIELD_BYTES, state.settings.limits.body_bytes)  # own labels may have what they have in JSON
+    # own labels may have as many as in JSON
+    field_bytes = max(FIELD_BYTES, state.settings.limits.body_bytes)
     async with request.form(max_files=1, max_fields=FIELDS, max_part_size=field_bytes) as form:
         upload = form.get("file")
         if not isinstance(upload, UploadFile):
