@@ -233,7 +233,7 @@ def test_card_command(light: Path, tmp_path: Path) -> None:
     [
         (["card", "nowhere"], 3, "no such folder"),
         (["probe", "--model", "nowhere"], 3, "no such folder"),
-        (["probe", "--model", "LIGHT", "--threshold", "high"], 2, "give tuned, fixed, a number"),
+        (["probe", "--model", "LIGHT", "--threshold", "high"], 2, "give tuned, fixed, or a number"),
         (["card", "LIGHT", "--data", "none-such"], 3, "no such corpus"),
         (["card", "LIGHT", "--out", __file__], 2, "is a file"),
         (["card", "LIGHT", "--split-column", "part"], 2, "--split-column: this is about other data"),

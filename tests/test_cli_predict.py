@@ -190,7 +190,11 @@ def test_long_texts_are_said(model: Path) -> None:
         (["A text", "--threshold", "high"], 2, "give tuned, fixed, or a number from 0 to below 1\n"),
         (["A text", "--threshold", "1"], 2, "give tuned, fixed, or a number from 0 to below 1\n"),
         (["A text", "--threshold", "0.5,0.6"], 2, "give tuned, fixed, or a number from 0 to below 1\n"),
-        (["A text", "--level", "ekman"], 3, "have no level 'ekman'; there are tiny, sentiment\n"),
+        (
+            ["A text", "--level", "ekman"],
+            3,
+            "have no level 'ekman'; there are tiny, sentiment; to labels of your own",
+        ),
         (["A text", "--restart"], 2, "--restart is of the parts of an --out"),
         (["A text", "--out", "x.xls"], 2, ".csv, .tsv, .jsonl"),
         (["A text", "--json", "--out", "x.csv"], 2, "--json writes .jsonl"),

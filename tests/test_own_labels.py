@@ -248,7 +248,7 @@ def test_levels_of_own_and_known_labels(predictor: Predictor) -> None:
     for k in range(len(labels)):
         np.testing.assert_array_equal(coarse[:, k], fine[:, groups == k].max(axis=1))
     assert {label.name for label in own.predict("I am so happy", level="sentiment").labels} >= {"positive"}
-    with pytest.raises(LabelSetError, match="no mapping to 'sentiment'"):
+    with pytest.raises(LabelSetError, match=r"no level 'sentiment'; .* \[mappings.sentiment\]"):
         predictor.with_labels(OWN, known=True).predict(TEXTS, level="sentiment")
 
 

@@ -20,8 +20,9 @@ def labels_of(level: str | None, info: ModelInfo) -> LabelSet:
     own = info.label_set
     if level is None or level == own.name:
         return own
-    if level not in own.mappings:  # who has a model has no label file to add a mapping to
-        known = f"there are {own.name}, {', '.join(own.mappings)}" if own.mappings else "leave the level out"
+    if level not in own.mappings:  # who has a model alone has no label file to add a mapping to
+        known = f"there are {own.name}, {', '.join(own.mappings)}" if own.mappings else "leave it out"
+        known += f"; to labels of your own a [mappings.{level}] table adds one"
         raise LabelSetError(f"the labels {own.name!r} have no level {level!r}; {known}")
     return own.coarse[level]
 
