@@ -37,7 +37,7 @@ demo: $(READY) ## predict with the shipped model, then train, evaluate, export a
 		"Wait, how did you get the cat to do that?" \
 		"The library closes at six on Fridays."
 
-test: lint ## lint, then the tests, a process a core (four at most)
+test: lint ## lint, then the tests, a process a core and one more (four at most)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY) ## style, types, and who may import what

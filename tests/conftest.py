@@ -39,6 +39,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: tests of servers and of killed processes wait a good part of their time."""
+    is_linux = hasattr(os, "sched_getaffinity")
+    return 1 + (len(os.sched_getaffinity(0)) if is_linux else os.cpu_count() or 1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long are begun first, so that no process is still at one when the others have nothing left."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
