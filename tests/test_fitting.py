@@ -48,16 +48,6 @@ def rows(
     return texts, chosen
 
 
-@pytest.fixture(scope="module")
-def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny_light(tmp_path_factory.mktemp("light"))
-
-
-@pytest.fixture(scope="module")
-def predictor(light: Path) -> Predictor:
-    return Predictor.load(light, threads=1)
-
-
 def test_it_learns_and_its_folder_answers_alike(predictor: Predictor, tmp_path: Path) -> None:
     texts, labels = rows()
     fitted = fit(predictor, texts, labels, MEANT)
@@ -244,7 +234,7 @@ def files(put: Callable[[Mapping[str, str | bytes]], Path]) -> Path:
     return put({"mine.csv": table, "mine.toml": toml})
 
 
-def test_the_command_fits_predicts_and_evaluates(files: Path, light: Path) -> None:
+def test_the_command_fits_predicts_and_evaluates(files: Path, tiny_light: Path) -> None:
     out = files / "out"
     given = [
         "fit",
@@ -253,7 +243,7 @@ def test_the_command_fits_predicts_and_evaluates(files: Path, light: Path) -> No
         "--labels",
         files / "mine.toml",
         "--model",
-        light,
+        tiny_light,
         "--threads",
         1,
     ]
@@ -282,10 +272,10 @@ def test_the_command_fits_predicts_and_evaluates(files: Path, light: Path) -> No
     assert "saved in" in more.output
 
 
-def test_the_command_names_file_row_and_remedy(files: Path, light: Path) -> None:
+def test_the_command_names_file_row_and_remedy(files: Path, tiny_light: Path) -> None:
     def told(table: str, *options: object, code: int = 3) -> str:
         (files / "mine.csv").write_text(table, encoding="utf-8")
-        given = ("fit", "--data", files / "mine.csv", "--labels", files / "mine.toml", "--model", light)
+        given = ("fit", "--data", files / "mine.csv", "--labels", files / "mine.toml", "--model", tiny_light)
         return emodef_command(*given, "--out", files / "out", *options, code=code).output
 
     assert "mine.csv:3" in told("text,label\none,calm\ntwo,peace\nthree,rush\n")
@@ -301,10 +291,10 @@ def test_the_command_names_file_row_and_remedy(files: Path, light: Path) -> None
     assert "holds something else" in emodef_command(*given, code=2).output
 
 
-def test_texts_without_labels_count_where_they_may(files: Path, light: Path) -> None:
+def test_texts_without_labels_count_where_they_may(files: Path, tiny_light: Path) -> None:
     with (files / "mine.csv").open("a", encoding="utf-8") as table:
         table.writelines(f"xyz zyx {row},\n" for row in range(5))
-    given = ("fit", "--data", files / "mine.csv", "--labels", files / "mine.toml", "--model", light)
+    given = ("fit", "--data", files / "mine.csv", "--labels", files / "mine.toml", "--model", tiny_light)
     emodef_command(*given, "--out", files / "out", code=3)
     told = emodef_command(*given, "--out", files / "out", "--allow-unlabelled", "--json")
     assert json.loads(told.stdout)["fitted_on"]["texts"] == 35
@@ -325,7 +315,7 @@ def test_on_the_model_emodef_brings_a_head_is_all_there_is(files: Path) -> None:
     assert "name the texts with --data" in untold.output
 
 
-def test_it_needs_no_torch(files: Path, light: Path) -> None:
+def test_it_needs_no_torch(files: Path, tiny_light: Path) -> None:
     script = (
         "import sys\n"
         "from emodef.cli import main\n"
@@ -334,7 +324,7 @@ def test_it_needs_no_torch(files: Path, light: Path) -> None:
         "heavy = {'torch', 'transformers', 'sklearn', 'scipy', 'polars', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    given = ["fit", "--data", "mine.csv", "--labels", "mine.toml", "--model", str(light), "--out", "o"]
+    given = ["fit", "--data", "mine.csv", "--labels", "mine.toml", "--model", str(tiny_light), "--out", "o"]
     done = subprocess.run(
         [sys.executable, "-c", script, *given], cwd=files, capture_output=True, text=True, check=False
     )

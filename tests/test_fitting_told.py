@@ -28,16 +28,6 @@ from tiny_light import build_tiny_light
 ONE_LABEL = LabelSet("moods", tuple(MEANT), tuple(MEANT.values()), exclusive=True)
 
 
-@pytest.fixture(scope="module")
-def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny_light(tmp_path_factory.mktemp("light"))
-
-
-@pytest.fixture(scope="module")
-def predictor(light: Path) -> Predictor:
-    return Predictor.load(light, threads=1)
-
-
 def card(fitted: FittedHead) -> str:
     return fitted_card(fitted.info)
 
@@ -137,8 +127,8 @@ def files(put: Callable[[Mapping[str, str | bytes]], Path]) -> Path:
     return put({"mine.csv": table, "mine.toml": toml})
 
 
-def test_the_table_has_one_macro_f1_and_says_what_was_chosen_where(files: Path, light: Path) -> None:
-    given = ("fit", "--data", files / "mine.csv", "--labels", files / "mine.toml", "--model", light)
+def test_the_table_has_one_macro_f1_and_says_what_was_chosen_where(files: Path, tiny_light: Path) -> None:
+    given = ("fit", "--data", files / "mine.csv", "--labels", files / "mine.toml", "--model", tiny_light)
     more = ("--split-column", "split", "--out", files / "out", "--threads", 1)
     told = " ".join(emodef_command(*given, *more).output.split())
     assert "macro F1: over the labels that occur" in told

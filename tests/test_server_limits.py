@@ -7,7 +7,6 @@ import json
 import select
 import signal
 import socket
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tiny_server import Running, gone, memory, running, told, until
+from tiny_server import Running, gone, in_this_process, memory, running, told, until
 
 LIMITS: dict[str, Any] = {
     "body_bytes": 20_000,
@@ -190,22 +189,7 @@ def test_a_slow_body_is_given_up(strict: Running) -> None:
 
 def test_a_slow_head_is_given_up(tiny_light: Path, tmp_path: Path) -> None:
     """In this process, so that the patience can be short; also between two requests of a connection."""
-    import uvicorn
-
-    from emodef.server import ServerSettings, create_app
-    from emodef.server.patience import Patient
-
-    class Hasty(Patient):
-        seconds = 1.0
-
-    settings = ServerSettings(model=str(tiny_light), threads=1, jobs_folder=str(tmp_path / "jobs"))
-    config = uvicorn.Config(create_app(settings), port=0, http=Hasty, log_config=None)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    until(lambda: server.started)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
+    with in_this_process(tiny_light, tmp_path / "jobs", seconds=1.0) as (_, port):
         for before in (b"", b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"):
             with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
                 connection.sendall(before)
@@ -220,9 +204,6 @@ def test_a_slow_head_is_given_up(tiny_light: Path, tmp_path: Path) -> None:
             with pytest.raises(OSError):  # noqa: PT012
                 for _ in range(10_000):
                     connection.sendall(b"X: " + b"y" * 1000 + b"\r\n")
-    finally:
-        server.should_exit = True
-        thread.join(10)
 
 
 def test_more_requests_than_are_answered_at_once(strict: Running) -> None:

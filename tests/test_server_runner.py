@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from emodef.server.jobs import Kept, Order, Store
 from emodef.server.runner import ATTEMPTS, Progress
 from test_server_jobs import left, write_rows
 from test_server_limits import form
-from tiny_server import Running, running, until
+from tiny_server import Running, in_this_process, running, until
 
 pytestmark = pytest.mark.long
 
@@ -176,33 +175,17 @@ def test_a_form_in_no_known_charset(server: Running) -> None:
 
 def test_answers_that_nobody_reads(tiny_light: Path, tmp_path: Path) -> None:
     """Requests without end on a connection, and no answer read: it is cut, and holds no place any more."""
-    import uvicorn
-
-    from emodef.server import ServerSettings, create_app
-    from emodef.server.patience import Patient
-
-    class Hasty(Patient):
-        unread_seconds = 1.0
-
-    settings = ServerSettings(model=str(tiny_light), threads=1, jobs_folder=str(tmp_path / "jobs"))
-    config = uvicorn.Config(create_app(settings), port=0, http=Hasty, log_config=None)
-    made = uvicorn.Server(config)
-    thread = threading.Thread(target=made.run, daemon=True)
-    thread.start()
-    until(lambda: made.started)
-    port = made.servers[0].sockets[0].getsockname()[1]
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**14)
-            connection.sendall(b"GET /assets/charts.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 2000)
-            until(lambda: made.server_state.connections)
-            until(lambda: not made.server_state.connections, seconds=20)
-            connection.settimeout(1)
-            arrived = b""
-            with suppress(OSError):
-                while piece := connection.recv(2**16):
-                    arrived += piece
-            assert 0 < arrived.count(b"HTTP/1.1 200") < 2000
-    finally:
-        made.should_exit = True
-        thread.join(10)
+    with (
+        in_this_process(tiny_light, tmp_path / "jobs", unread_seconds=1.0) as (made, port),
+        socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+    ):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**14)
+        connection.sendall(b"GET /assets/charts.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 2000)
+        until(lambda: made.server_state.connections)
+        until(lambda: not made.server_state.connections, seconds=20)
+        connection.settimeout(1)
+        arrived = b""
+        with suppress(OSError):
+            while piece := connection.recv(2**16):
+                arrived += piece
+        assert 0 < arrived.count(b"HTTP/1.1 200") < 2000

@@ -140,6 +140,27 @@ def running(
             server.wait()
 
 
+@contextmanager
+def in_this_process(model: Path, jobs: Path, **patience: float) -> Iterator[Any]:
+    """uvicorn's server in a thread and its port, with another `Patient`: of a class attribute what is given."""
+    import uvicorn
+
+    from emodef.server import ServerSettings, create_app
+    from emodef.server.patience import Patient
+
+    settings = ServerSettings(model=str(model), threads=1, jobs_folder=str(jobs))
+    hasty = type("Hasty", (Patient,), patience)
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, http=hasty, log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started)
+    try:
+        yield server, server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
 def until(done: Callable[[], Any], seconds: float = START) -> Any:
     """What `done` gives as soon as it is true."""
     end = time.monotonic() + seconds

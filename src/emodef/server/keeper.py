@@ -58,9 +58,8 @@ class Keeper:
         for runner in [one for one in self._runners if one.poll() is not None]:
             _end(runner)
             self._runners.remove(runner)
-        most = min(
-            self.settings.jobs_at_once, len(self.store.waiting())
-        )  # those under way are among the waiting
+        # those under way are among the waiting
+        most = min(self.settings.jobs_at_once, len(self.store.waiting()))
         if len(self._runners) < most and self._has_place():
             self._runners.append(self._start())
 

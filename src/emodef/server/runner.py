@@ -53,7 +53,7 @@ class Progress(Watch):
     attempts: int = 1
     earlier: int = 0
     began_at: int = (
-        0  # rows of finished parts when the last attempt began: more of them now, and this is a first attempt
+        0  # rows in finished parts when the last attempt began; with more of them now this one is a first
     )
     done: int = 0
     rows: float | None = None

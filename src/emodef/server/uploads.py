@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -20,7 +21,7 @@ from fastapi import Path as InPath
 from fastapi.responses import Response
 from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 
 from emodef.errors import DataError, EmodefError
 from emodef.server import schemas
@@ -70,18 +71,28 @@ async def create(request: Request) -> Response:
     await run_in_threadpool(state.jobs.check_room, int(length) if length.isdecimal() else 0)
     try:
         return await _create(request, state)
-    except UnicodeError:
-        raise Fault("bad_request", "the form's charset is not known; leave it out, or say utf-8") from None
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         raise no_room() from None
 
 
-async def _create(request: Request, state: State) -> Response:
+@asynccontextmanager
+async def _form(request: Request, state: State) -> AsyncGenerator[FormData]:
     # own labels may have as many as in JSON
     field_bytes = max(FIELD_BYTES, state.settings.limits.body_bytes)
-    async with request.form(max_files=1, max_fields=FIELDS, max_part_size=field_bytes) as form:
+    try:
+        form = await request.form(max_files=1, max_fields=FIELDS, max_part_size=field_bytes)
+    except UnicodeError:
+        raise Fault("bad_request", "the form's charset is not known; leave it out, or say utf-8") from None
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+async def _create(request: Request, state: State) -> Response:
+    async with _form(request, state) as form:
         upload = form.get("file")
         if not isinstance(upload, UploadFile):
             raise Fault("invalid", "there is no file; send one in the field file", field="file")
