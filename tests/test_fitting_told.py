@@ -14,11 +14,13 @@ pytest.importorskip("onnx")
 
 from commands import emodef_command
 from emodef import atomic
+from emodef.corpora import Corpus
 from emodef.errors import DataError, SettingsError
 from emodef.fitting import FittedHead, fit
 from emodef.fitting.card import fitted_card
 from emodef.fitting.selection import macro_f1, with_own
 from emodef.labels import LabelSet
+from emodef.measuring import light_reports
 from emodef.metrics import decide
 from emodef.predictor import Predictor
 from emodef.predictor.head import unit
@@ -92,6 +94,19 @@ def test_a_given_strength_is_not_said_to_be_chosen(predictor: Predictor) -> None
     assert default.about["strength_by"] == "default"
     assert "the strength is the default" in default.notes[0]
     assert "has strength 3, the default." in card(default)
+
+
+def test_a_measurement_says_how_thresholds_were_chosen(predictor: Predictor, tmp_path: Path) -> None:
+    texts, labels = rows()
+    same = ["happy", "Happy!", "happy."], [["calm"], ["rush"], ["bliss"]]  # of which nothing can be held out
+    for how, (name, given) in {
+        "per label, by cross-validation": ("folds", (texts, labels)),
+        "per label, set without labelled texts": ("same", same),
+    }.items():
+        fit(predictor, *given, MEANT).save(tmp_path / name)
+        head = Predictor.load(tmp_path / name, threads=1)
+        corpus = Corpus("mine", "test", texts[:1], np.eye(1, 3, dtype=np.uint8), head.label_set, ["1"])
+        assert light_reports(head, [corpus])["test tuned"].policy == how
 
 
 def test_a_start_of_nothing_is_called_that(tmp_path: Path) -> None:

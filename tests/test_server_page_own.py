@@ -130,6 +130,7 @@ def test_labels_from_toml_and_back(open_tab: Open, tmp_path: Path) -> None:
         '[a]\ndefinition = "x"\nthreshold = 2': "a: its threshold must be a number between 0 and 1",
         '[a]\ndefinitoins = ["x"]': "a: definitoins is not known",
         'name = "of the set"': "there is no label in it",
+        'exclusive = "True"\na = "b"': 'exclusive = "True" is a text; write exclusive = true',
     }.items():
         path.write_text(wrong, encoding="utf-8")
         page.set_input_files("#own-file", path)

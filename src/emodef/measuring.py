@@ -13,7 +13,7 @@ from emodef.corpora import CORPORA, Corpus, load_corpus
 from emodef.errors import DataError, SettingsError
 from emodef.evaluation import Report
 from emodef.labels import LabelSet
-from emodef.runs import BY_FOLDS, ON_DEV, POLICIES, report
+from emodef.runs import BY_FOLDS, ON_DEV, POLICIES, WITHOUT_TEXTS, report
 
 if TYPE_CHECKING:
     from emodef.predictor import Predictor
@@ -91,6 +91,8 @@ def light_reports(
 
 def _how_tuned(about: Mapping[str, Any]) -> str:
     """How a light model's thresholds were chosen: an export says what it measured on dev, a fitted head how it was judged."""
+    if about.get("judged") == "":  # nothing could be held out
+        return WITHOUT_TEXTS
     dev = about.get("dev", {})
     by_folds = about.get("judged") == "cross-validation" or (bool(dev) and set(dev) == {"texts"})
     return BY_FOLDS if by_folds else ON_DEV

@@ -31,7 +31,8 @@ from emodef.evaluation import Report, evaluate_probabilities, tune
 from emodef.labels import LabelSet
 
 POLICIES = ("tuned", "fixed")
-ON_DEV, BY_FOLDS = "tuned on dev", "by cross-validation"  # how thresholds were chosen, in tables
+# how thresholds were chosen, in tables
+ON_DEV, BY_FOLDS, WITHOUT_TEXTS = "tuned on dev", "by cross-validation", "set without labelled texts"
 FOLD_FOLDER = "folds"  # of a run that cross-validates: what each fold's run answered
 # of a saved model's folder, what says what it is; the rest (weights, tokenizer) is what it works with
 DESCRIBES = ("README.md", "emodef.json", "labels.json", "metrics.json", "thresholds.json")

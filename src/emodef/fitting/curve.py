@@ -161,12 +161,15 @@ def plan_curve(
     predictor: Predictor,
     choice: DataChoice | None = None,
 ) -> Curve:
-    """What `run_curve` would run; nothing is written. choice: how corpora are read. Raises what reading users' corpora raises."""
+    """What `run_curve` would run; nothing is written. choice: how corpora are read. Raises what reading users' corpora raises, and
+    SettingsError for one of them that does not fit."""
     choice = choice or DataChoice()
     files = {corpus_name(given): given for given in settings.corpora if given not in CORPORA}
     meant = None if settings.label_set is None or not files else read_labels(settings.label_set)
     labels = None if meant is None else meant.label_set
     own = {name: choice.whole(given, labels) for name, given in files.items()}
+    for corpus in own.values():
+        _check_fits(corpus, settings)
     more = _digest_of_more(meant)
     known_by = {name: fingerprint({"all": corpus}, ("all",)) + more for name, corpus in own.items()}
     model = hash_of(predictor.root.graph.path)
@@ -210,15 +213,8 @@ def run_curve(curve: Curve, predictor: Predictor, *, progress: Told | None = Non
 
 
 def draw(corpus: Corpus, settings: CurveSettings) -> Splits:
-    """The splits of a corpus. Raises SettingsError unless every text has one label, and each size leaves texts to test on."""
-    if not corpus.label_set.exclusive or (corpus.labels.sum(1) != 1).any():
-        raise SettingsError(
-            f"{corpus.name} may have several labels a text, or none; the curve is of corpora with one"
-        )
-    if (most := max(settings.sizes)) >= len(corpus):
-        raise SettingsError(
-            f"--size {most}: {corpus.name} has {len(corpus):,} texts, which leaves none to test on; give sizes below that with --size"
-        )
+    """The splits of a corpus. Raises SettingsError for one that does not fit the settings."""
+    _check_fits(corpus, settings)
     return draw_splits(
         corpus.name,
         corpus.label_set.names,
@@ -230,6 +226,18 @@ def draw(corpus: Corpus, settings: CurveSettings) -> Splits:
         covered=min(settings.smallest, len(corpus) // 2),
         remedy="label more texts with it, or take it out with its texts",
     )
+
+
+def _check_fits(corpus: Corpus, settings: CurveSettings) -> None:
+    """Raise SettingsError unless every text has one label, and each size leaves texts to test on."""
+    if not corpus.label_set.exclusive or (corpus.labels.sum(1) != 1).any():
+        raise SettingsError(
+            f"{corpus.name} may have several labels a text, or none; the curve is of corpora with one"
+        )
+    if (most := max(settings.sizes)) >= len(corpus):
+        raise SettingsError(
+            f"--size {most}: {corpus.name} has {len(corpus):,} texts, which leaves none to test on; give sizes below that with --size"
+        )
 
 
 def _run(material: Material, curve: Curve, arm: str, size: Size, split: int) -> tuple[Row, NDArray[np.bool_]]:

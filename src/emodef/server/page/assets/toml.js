@@ -169,6 +169,10 @@ export function readLabels(text) {
   const root = new Reading(text).document();
   const listed = root.get("labels");
   const isList = Array.isArray(listed) && listed.length > 0 && listed.every((one) => one instanceof Map);
+  const quotes = root.get("exclusive");
+  if (isText(quotes) && /^\s*(true|false)\s*$/i.test(quotes)) {
+    throw new Error(`exclusive = "${quotes}" is a text; write exclusive = ${quotes.trim().toLowerCase()}, without quotes`);
+  }
   const ofTheSet = [...root].filter(([key, value]) => isOfTheSet(key, value));
   const labels = isList
     ? listed.map(named)
