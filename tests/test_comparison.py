@@ -15,7 +15,7 @@ from emodef.comparison import Contender, compare_runs
 from emodef.corpora import Corpus, load_corpus
 from emodef.errors import DataError, SettingsError
 from emodef.labels import LabelSet
-from emodef.runs import DataChoice, evaluate_splits
+from emodef.runs import DataChoice, RunFolder, digest_of, evaluate_splits
 
 LABELS = LabelSet(
     "weather", ("sun", "rain", "wind"), ("light from above", "water from above", "air that moves"), {}
@@ -53,6 +53,7 @@ def write_run(folder: Path, corpus_path: Path, corpus: dict[str, Corpus], setup:
     np.savez_compressed(folder / "probabilities.npz", **arrays)
     thresholds, reports = evaluate_splits(answers, corpus, 0.3)
     facts = {"steps": {"primary": 12, "auxiliary": 8}, "kept_epoch": 2, "seconds": 90.0, "precision": "fp32"}
+    facts["texts"] = {split: digest_of(corpus[split].texts) for split in answers}
     settings = {
         "corpus": str(corpus_path),
         "setup": setup,
@@ -95,7 +96,7 @@ def test_the_better_run_gains_and_the_equal_one_does_not(runs: dict[str, Path]) 
     tables = compare_runs(
         [Contender.parse(str(runs[name])) for name in ("none", "match", "cdp")], policies=("tuned",)
     )
-    gains = next(table for table in tables if table.title == "Gain in macro f1")
+    gains = next(table for table in tables if table.title == "Gain in macro f1, per label, tuned on dev")
     titles = [column.title for column in gains.columns]
     by_name = {str(row[0]): dict(zip(titles, row, strict=True)) for row in gains.rows}
     p = next(title for title in titles if title.startswith("p"))
@@ -123,7 +124,7 @@ def test_runs_of_other_texts_or_the_same_name_are_refused(runs: dict[str, Path],
     other = write_run(
         tmp_path / "other", tmp_path / "corpus", write_corpus(tmp_path / "corpus", 20), "none", 0.1
     )
-    with pytest.raises(DataError, match="texts than the first run"):
+    with pytest.raises(DataError, match="not those of the first run's corpus"):
         compare_runs([Contender.parse(str(runs["none"])), Contender.parse(str(other))])
     permuted = shutil.copytree(runs["none"], tmp_path / "permuted")
     labels = LABELS.only(["rain", "sun", "wind"]).to_dict()
@@ -132,6 +133,37 @@ def test_runs_of_other_texts_or_the_same_name_are_refused(runs: dict[str, Path],
         compare_runs([Contender.parse(str(runs["none"])), Contender.parse(str(permuted))])
     with pytest.raises(SettingsError, match="called the same"):
         compare_runs([Contender.parse(str(runs["none"]))] * 2)
+
+
+def test_ids_that_are_alike_are_not_taken_for_the_same_texts(runs: dict[str, Path], tmp_path: Path) -> None:
+    """Ids may be the rows of a file, and another file may have as many."""
+    corpus = write_corpus(tmp_path / "corpus", 300)
+    other = write_run(tmp_path / "other", tmp_path / "corpus", corpus, "none", 0.1)
+    path = tmp_path / "corpus" / "test.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace("test text 7", "another text"), encoding="utf-8")
+    changed = load_corpus(str(tmp_path / "corpus"), label_set=LABELS)
+    assert changed["test"].ids == corpus["test"].ids
+    run = RunFolder.open(other)
+    assert run.is_of("dev", changed["dev"])
+    assert not run.is_of("test", changed["test"])
+    with pytest.raises(DataError, match="are not those of this run any more"):
+        run.measure("test", "emotion")
+    assert run.measure("dev", "emotion")
+    with pytest.raises(DataError, match="not those of the first run's corpus"):
+        compare_runs([Contender.parse(str(other)), Contender.parse(str(runs["none"]))])
+    metrics = json.loads((other / "metrics.json").read_text(encoding="utf-8"))
+    del metrics["training"]["texts"]  # as an earlier release left it
+    (other / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    assert run.is_of("test", changed["test"])
+
+
+def test_the_papers_figures_stand_where_they_belong(runs: dict[str, Path]) -> None:
+    contenders = [Contender.parse(str(runs["none"]))]
+    for given in ({"split": "dev"}, {"policies": ("tuned",)}):
+        with pytest.raises(SettingsError, match="are of test, at its fixed threshold"):
+            compare_runs(contenders, paper_rows=["BERT"], **given)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="are of goemotions, and these runs of corpus"):
+        compare_runs(contenders, paper_rows=["BERT"])
 
 
 def test_the_command_writes_one_page(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -153,6 +185,8 @@ def test_the_command_writes_one_page(runs: dict[str, Path], tmp_path: Path) -> N
     assert text.startswith("# A page\n\nWhat was asked.\n")
     assert text.count("macro average") == 2  # a table by label for each policy
     assert "match over none" in text
+    assert "Gain in macro f1, fixed 0.3" in text
+    assert "Gain in macro f1, per label, tuned on dev" in text
 
 
 def test_a_run_has_one_row_wherever_it_is_named(runs: dict[str, Path]) -> None:

@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from rich.console import Console
 
-from emodef.errors import DataError
+from emodef.cli import experimenting, experiments
+from emodef.cli.experimenting import print_plan
+from emodef.errors import DataError, TrainingError
 from emodef.experiments.display import Display, duration, job_table
 from emodef.experiments.plan import make_plan
 from emodef.experiments.results import find_runs
 from emodef.experiments.supervisor import FAILED, FINISHED, Job
+from emodef.predictor import session
 from emodef.runs import fingerprint
 from tiny_experiments import HARDWARE, Splits, canonical, put_run, spec_of
 
@@ -111,6 +115,48 @@ def test_the_plan_says_what_is_done_begun_and_how_long_the_rest_takes(
     assert plan(HARDWARE, 1)[2][2] == 100.0  # half the threads
     assert plan(HARDWARE | {"cores": 8}, 2)[2][2] is None
     assert plan(HARDWARE | {"gpu": "H100"}, 2)[2][2] is None
+
+
+def test_the_time_is_that_of_the_longest_run_at_least(
+    tiny_corpus: Splits, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = fingerprint(tiny_corpus)
+    specs = [spec_of(data, seed=seed) for seed in (1, 2, 3, 4)]
+    put_run(tmp_path / "one", specs[0], noted=data, seconds=7200.0)
+    found = find_runs(tmp_path, canonical)
+    plan = make_plan(specs, {data: tiny_corpus}, tmp_path, found, hardware=HARDWARE, threads=2)
+    for jobs, whole in ((8, "2 h"), (1, "6 h")):
+        print_plan(plan, jobs, False)
+        assert f"time: about {whole}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_runs_that_are_left_share_the_cores(
+    tiny_corpus: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    data = fingerprint(tiny_corpus)
+    specs = [spec_of(data, seed=seed) for seed in range(8)]
+    for number, spec in enumerate(specs[:7]):
+        put_run(tmp_path / str(number), spec, noted=data)
+    monkeypatch.setattr(session, "usable_cores", lambda: 16)
+    monkeypatch.setattr(experimenting, "canonical", canonical)
+    for given, threads in (("", 16), ("4,2", 4), ("3", 3)):
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+        assert experimenting.planned_runs(specs, {data: tiny_corpus}, tmp_path, 8, True)[1] == threads
+
+
+def test_ctrl_c_is_told_from_a_failure(
+    tiny_corpus: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs one recipe after another stops there, though a run had failed before."""
+    failed = Job("a", tmp_path / "a", {}, 4, state=FAILED, error="why")
+    monkeypatch.setattr(experimenting, "chosen_runs", lambda *_: [])
+    monkeypatch.setattr(experimenting, "read_specs", lambda *_: ({}, [spec_of("x")]))
+    monkeypatch.setattr(experimenting, "planned_runs", lambda *_: ([], 1))
+    for stopped, raised in (("interrupted", typer.Exit), ("", TrainingError)):
+        monkeypatch.setattr(experimenting, "supervise", lambda *_, s=stopped: ({"a": failed}, s))
+        with pytest.raises(raised):
+            experiments.run("minilm", results=tmp_path)
 
 
 def test_a_run_begun_under_another_name_goes_on(tiny_corpus: Splits, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("ray")
 
 from emodef.errors import MissingExtraError, SettingsError
-from emodef.experiments.cluster import ray_processes
+from emodef.experiments.cluster import _threads, ray_processes
 from emodef.experiments.supervisor import FAILED, FINISHED, STOPPED, WAITING, Supervisor
 from tiny_experiments import is_alive, job, until
 
@@ -73,6 +73,16 @@ def test_processes_end_when_the_driver_is_killed(tmp_path: Path) -> None:
         driver.kill()
         driver.wait()
     until(lambda: not is_alive(int((tmp_path / "a" / "pid").read_text())))
+
+
+@pytest.mark.parametrize(
+    ("cores", "at_once", "threads"),
+    [([16, 16], 1, 16), ([16] * 4, 3, 16), ([16, 8], 4, 6), ([2], 8, 1), ([0, 4], 1, 4), ([], 1, 1)],
+)
+def test_no_process_asks_for_more_cores_than_a_machine_has(
+    cores: list[float], at_once: int, threads: int
+) -> None:
+    assert _threads(cores, at_once) == threads
 
 
 def test_a_cluster_that_is_not_there_is_named() -> None:

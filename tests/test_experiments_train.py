@@ -21,7 +21,9 @@ pytest.importorskip("transformers")
 
 from commands import emodef_command
 from emodef.corpora import Corpus
+from emodef.experiments.results import RunSpec
 from emodef.runs import DESCRIBES, RunFolder, fingerprint
+from tiny_experiments import put_run
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(os.name == "nt", reason="needs signals between processes")]
 
@@ -255,6 +257,32 @@ def test_a_file_of_ones_own_with_its_columns_and_shares(place: Path, tmp_path: P
     assert "1 row" in done.output or "mine.csv" in done.output
     data = json.loads(next((tmp_path / "results").glob("*/data.json")).read_text(encoding="utf-8"))
     assert (data["dev_share"], data["columns"]) == (0.25, {"text_column": "body", "label_column": "mood"})
+
+
+def test_a_run_that_another_experiment_made_meanwhile(tmp_path: Path, tiny_corpus: dict[str, Corpus]) -> None:
+    from emodef.errors import SettingsError
+    from emodef.train.settings import TrainSettings
+    from emodef.train.worker import work
+
+    settings = TrainSettings(backbone="minilm")
+    spec = RunSpec(settings.model_dump(mode="json"), settings.canonical(), "", 1)
+    folder = put_run(tmp_path / "made", spec, tiny_corpus)
+    order = {
+        "folder": str(folder),
+        "settings": spec.settings,
+        "resume": True,
+        "data": {},
+        "fingerprint": "another",
+    }
+    before = (folder / "metrics.json").read_bytes()
+    work(order)
+    work({**order, "resume": False})
+    assert (folder / "metrics.json").read_bytes() == before
+    with pytest.raises(SettingsError, match="holds another run; move it away"):
+        work({**order, "settings": {**spec.settings, "seed": 7}})
+    (folder / "probabilities.npz").unlink()
+    with pytest.raises(SettingsError, match=r"without its probabilities\.npz; copy that there too"):
+        work(order)
 
 
 @pytest.mark.parametrize(

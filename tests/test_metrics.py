@@ -14,6 +14,7 @@ from scipy import stats
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
+from emodef import metrics
 from emodef.bootstrap import bootstrap, estimate, holm, interval, paired_bootstrap, resample_weights
 from emodef.errors import DataError, SettingsError
 from emodef.metrics import (
@@ -113,6 +114,18 @@ def test_a_weight_is_a_repeated_text(case: tuple[np.ndarray, np.ndarray], seed: 
             assert_allclose(weighted.summary[name][r], values[0], atol=1e-12, err_msg=name)
         for name, values in repeated.labels.items():
             assert_allclose(weighted.labels[name][r], values[0], atol=1e-12, err_msg=name)
+
+
+def test_weightings_a_few_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(4)
+    truth, scores = draw.random((40, 3)) < 0.3, draw.random((40, 3)).round(1)
+    measurement = Measurement(truth, scores > 0.5, scores)
+    weights = draw.integers(0, 4, (40, 7)).astype(np.uint8)
+    whole = measurement.measure(weights)
+    monkeypatch.setattr(metrics, "_LARGEST", 250)  # two of 120 entries at a time
+    parts = measurement.measure(weights)
+    for name, values in whole.summary.items():
+        assert_allclose(values, parts.summary[name], rtol=1e-12)
 
 
 def test_counts_worked_by_hand() -> None:

@@ -178,6 +178,8 @@ def test_tables_of_all_studies_and_of_none(tmp_path: Path) -> None:
     broken = write_study(tmp_path / "transfer" / "b")
     path = broken.path / "predictions" / "cdp moods.npz"
     path.write_bytes(path.read_bytes()[:-40])
+    damaged = write_study(tmp_path / "transfer" / "c")
+    (damaged.path / "rows.jsonl").write_text("{\n" + (damaged.path / "rows.jsonl").read_text())
     few = tmp_path / "few_shot"  # rows of another kind beside them are no part of it
     few.mkdir()
     (few / "rows.jsonl").write_text((broken.path / "rows.jsonl").read_text())
@@ -185,8 +187,9 @@ def test_tables_of_all_studies_and_of_none(tmp_path: Path) -> None:
     told: list[str] = []
     parts = figure3(tmp_path, resamples=20, report=told.append)
     assert {slug.split("-")[0] for slug in parts} == {"a"}
-    assert len(told) == 1
+    assert len(told) == 2
     assert "cdp moods.npz" in told[0]
+    assert "rows.jsonl:1" in told[1]
     assert "a-softmax-subset-accuracy" in parts
 
 

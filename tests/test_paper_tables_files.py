@@ -154,6 +154,9 @@ def test_command(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (["table2", "--order", "nonsense"], "--order is for confusion"),
         (["figure1", "--recipe", "minilm"], "--recipe is for figure2"),
         (["table4", "--text", "a text"], "--text is for figure1 and figure2"),
+        (["figure3", "--policy", "tuned"], "--policy is for table2"),
+        (["table5", "--page", "p.html", "--out", "o"], "--page writes its file alone; leave out --out"),
+        (["table5", "--page", "p.html", "--run"], "leave out --run"),
     ],
 )
 def test_options_of_another_table_are_refused(arguments: list[str], message: str) -> None:

@@ -23,7 +23,7 @@ import emodef
 from emodef.corpora import Corpus
 from emodef.errors import EmodefError, MissingExtraError, SettingsError, TrainingError
 from emodef.evaluation import Report
-from emodef.runs import DESCRIBES, DataChoice, RunFolder, evaluate_splits, fingerprint
+from emodef.runs import DESCRIBES, DataChoice, RunFolder, digest_of, evaluate_splits, fingerprint
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.processes import locked
 from emodef.train.run import Run, run_training
@@ -91,6 +91,7 @@ def test_metrics_say_how_training_went(finished: Run, tiny_corpus: Splits) -> No
     assert training["precision"] == "fp32"
     assert training["seconds"] > 0
     assert training["corpus"] == fingerprint(tiny_corpus)
+    assert training["texts"] == {split: digest_of(tiny_corpus[split].texts) for split in ("dev", "test")}
     assert 50 < training["peak_memory_mib"]["process"] < 50_000
     assert len(metrics["epochs"]) == 2
     best = max(metrics["epochs"], key=lambda epoch: epoch["dev_macro_f1"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from emodef.errors import DataError, SettingsError
 from emodef.train.run import run_training
 from emodef.train.settings import TrainSettings
 from emodef.train.transfer import OutOfTime, run_transfer
-from emodef.train.transfer_plan import plan_transfer
+from emodef.train.transfer_plan import Unit, plan_transfer
 from emodef.train.transfer_processes import shared_out
 from emodef.train.transfer_runs import Workbench
 from emodef.train.transfer_settings import TransferSettings
@@ -196,6 +197,18 @@ def test_runs_are_shared_out_where_there_are_more_processes_than_starts(
         assert sorted(run for unit in shared for run in unit.runs) == sorted(units[0].runs)
     assert shared_out([*units, *units, *units], 2) == [*units, *units, *units]
     assert shared_out([], 2) == []
+
+
+def test_an_error_in_one_process_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others, in the middle of their runs, do not wait for an answer that nobody gives."""
+    from emodef.train import transfer_processes
+
+    monkeypatch.setattr(transfer_processes, "_serve", tiny_transfer.serve_unfit)
+    units = [Unit(None, name, ((12, 1, "softmax"),)) for name in ("bad", "good", "fine")]  # type: ignore[arg-type]
+    began = time.monotonic()
+    with pytest.raises(SettingsError, match="it does not fit"):
+        transfer_processes.run_in_processes(tiny_transfer.Unfit(units), 3, None, [], None)  # type: ignore[arg-type]
+    assert time.monotonic() - began < 45  # two that are waited for a minute each
 
 
 def test_a_run_that_fails_does_not_stop_the_others(

@@ -116,6 +116,12 @@ def test_a_split_is_drawn_until_its_first_texts_hold_every_label(texts: Transfer
         drawn(replace_answers(texts, rare), range(1, 40), covered=1)
 
 
+def test_more_labels_than_a_byte_holds_are_refused() -> None:
+    names = [f"label {k}" for k in range(257)]
+    with pytest.raises(SettingsError, match="many has 257 labels; a study is of 256 at most"):
+        draw_splits("many", names, names, names, np.zeros(257, np.uint8), numbers=(1,), seed=1, covered=200)
+
+
 def replace_answers(texts: TransferCorpus, answers: Any) -> TransferCorpus:
     labels = np.eye(3, dtype=np.uint8)[answers]
     return TransferCorpus(replace(texts.corpus, labels=labels), answers)

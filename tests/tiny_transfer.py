@@ -7,6 +7,8 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,30 @@ def settings(corpus: tuple[str, str], encoder: Path, /, **changed: Any) -> Any:
         "precision": "fp32",
     }
     return TransferSettings(**{**values, **changed})
+
+
+class Unfit:
+    """What the parent of several processes reads of a study; whoever gets its unit of "bad" cannot make it."""
+
+    def __init__(self, units: Sequence[Any]) -> None:
+        self.units = units
+
+    def cost(self, corpus: str, size: float) -> float:
+        return 2.0 if corpus == "bad" else 1.0
+
+
+def serve_unfit(pipe: Any, study: Any, threads: int, stop: Any, deadline: float | None) -> None:
+    """In place of a process's work: fail, or be in the middle of a run until all are stopped."""
+    from emodef.errors import SettingsError
+
+    pipe.send(("ask", None))
+    if pipe.recv().corpus == "bad":
+        pipe.send(("error", SettingsError("it does not fit")))
+        return
+    stop.wait()
+    with suppress(OSError, EOFError):
+        pipe.send(("ask", None))
+        pipe.recv()
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from emodef.reporting import Cell, Column, Table, comparison_table, summary_tabl
 from emodef.runs import RunFolder, check_policies, evaluate_splits, read_json
 
 RESAMPLES = 10_000
+PAPERS_CORPUS = "goemotions"
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,20 @@ def compare_runs(
         raise SettingsError(
             f"two runs are called the same ({', '.join(names)}); rename a folder, or name each run once"
         )
+    if paper_rows and (split != "test" or "fixed" not in policies):
+        raise SettingsError(
+            "the paper's figures are of test, at its fixed threshold; leave --paper out, or ask for these"
+        )
     for contender in contenders:
         contender.run.ids(split)  # refuses a split that was not predicted
     corpus = contenders[0].run.corpus(data_dir)
     if split not in corpus:
         raise DataError(
             f"its corpus has no {split} any more; put it back as it was in training", contenders[0].run.path
+        )
+    if paper_rows and corpus[split].name != PAPERS_CORPUS:
+        raise SettingsError(
+            f"the paper's figures are of {PAPERS_CORPUS}, and these runs of {corpus[split].name}; leave --paper out"
         )
     tables = [made_table(contenders)]
     reports: dict[str, dict[str, Report]] = {}
@@ -91,7 +100,9 @@ def compare_runs(
         by_run = {name: reports[name][policy] for name in names}
         tables.append(summary_table(by_run, paper_rows=paper_rows if policy == "fixed" else ()))
         gains = _gains(names, answers, thresholds, corpus[split], policy)
-        tables += [comparison_table(gains, metric) for metric in ("macro_f1", "micro_f1") if gains]
+        for metric in ("macro_f1", "micro_f1") if gains else ():
+            table = comparison_table(gains, metric)
+            tables.append(replace(table, title=f"{table.title}, {by_run[names[0]].policy}"))
         tables.append(label_table(by_run))
     return tables
 
@@ -155,9 +166,9 @@ def _probabilities(
         )
     for name in (split, "dev") if tuned and "dev" in corpus else (split,):
         found[name] = contender.run.probabilities(name, contender.scores)
-        if contender.run.ids(name) != corpus[name].ids:
+        if not contender.run.is_of(name, corpus[name]):
             raise DataError(
-                f"has other {name} texts than the first run; compare runs of one corpus",
+                f"its {name} texts are not those of the first run's corpus as it is now; compare runs of one corpus, unchanged",
                 contender.run.path,
             )
     return found

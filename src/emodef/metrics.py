@@ -17,6 +17,7 @@ from emodef.errors import DataError
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+_LARGEST = 2**26  # weights of ranked entries held at a time, a byte or two each
 
 
 class Counts(NamedTuple):
@@ -153,6 +154,11 @@ class Ranking:
         """(average precision, ROC AUC), (R,) each under `weights` (n, R); nan where one is undefined."""
         if not len(self._positive_texts):
             return np.full(weights.shape[1], np.nan), np.full(weights.shape[1], np.nan)
+        at_once = max(1, _LARGEST // len(self._texts))
+        parts = [self._scores(weights[:, k : k + at_once]) for k in range(0, weights.shape[1], at_once)]
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+    def _scores(self, weights: NDArray) -> tuple[Floats, Floats]:
         everything = np.add.reduceat(weights[self._texts], self._cuts, axis=0, dtype=np.float64)
         positives = np.add.reduceat(
             weights[self._positive_texts], self._positive_cuts, axis=0, dtype=np.float64

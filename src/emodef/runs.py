@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -163,6 +163,14 @@ class RunFolder:
         ids: list[str] = self._arrays[f"{split}_ids"].tolist()
         return ids
 
+    def is_of(self, split: str, part: Corpus) -> bool:
+        """Whether the stored probabilities of a split are of these texts, in this order.
+
+        Ids do not tell where they are the rows of a file. A run of an emodef that noted no digest of its texts is taken by its ids.
+        """
+        noted = read_json(self.path / "metrics.json")["training"].get("texts", {}).get(split)
+        return self.ids(split) == part.ids and noted in (None, digest_of(part.texts))
+
     def corpus(self, data_dir: str | os.PathLike[str] | None = None) -> dict[str, Corpus]:
         """The corpus it was trained on, read as it was then. Raises DataError where it has other labels now."""
         choice = DataChoice.saved(self.path)
@@ -190,7 +198,7 @@ class RunFolder:
             answers["dev"] = self.probabilities("dev", scores)
         corpus = self.corpus(data_dir)
         for name in answers:
-            if name not in corpus or corpus[name].ids != self.ids(name):
+            if name not in corpus or not self.is_of(name, corpus[name]):
                 given = self.settings["corpus"]
                 raise DataError(
                     f"the texts of {given} {name} are not those of this run any more; predict them anew with: "
@@ -231,6 +239,11 @@ def fingerprint(corpus: Mapping[str, Corpus], splits: Collection[str] = ("train"
             digest.update(json.dumps([split, part.texts, part.label_set.to_dict()]).encode())
             digest.update(part.labels.tobytes())
     return digest.hexdigest()[:16]
+
+
+def digest_of(texts: Sequence[str]) -> str:
+    """A digest of texts in their order."""
+    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
 
 
 def started(folder: Path) -> bool:

@@ -36,6 +36,7 @@ Rows = NDArray[np.int64]
 Size = int | float  # so many training texts, or this share of the corpus; 0: none
 ROWS = "rows.jsonl"
 POLICIES = ("softmax", "sigmoid")
+_MOST_LABELS = 256  # a byte each
 _DRAWS = 2000  # orders tried until the first texts hold every label
 
 
@@ -114,9 +115,11 @@ def draw_splits(
 ) -> Splits:
     """Random splits, grouped by normalised text; each is drawn anew until its first `covered` training texts hold every label.
 
-    A split depends on the texts, the seed, its own number and `covered` alone. Raises SettingsError where a label is too rare for that;
-    remedy: what its message asks for.
+    A split depends on the texts, the seed, its own number and `covered` alone. Raises SettingsError where a label is too rare for that, or
+    labels are more than a byte holds; remedy: what its message asks for.
     """
+    if len(names) > _MOST_LABELS:
+        raise SettingsError(f"{corpus} has {len(names)} labels; a study is of {_MOST_LABELS} at most")
     numbered: dict[str, int] = {}
     groups = np.array([numbered.setdefault(normalise(text), len(numbered)) for text in texts], dtype=np.int64)
     content = hashlib.sha256(json.dumps([list(names), list(texts)]).encode()).hexdigest()[:16]
@@ -125,8 +128,11 @@ def draw_splits(
     for number in numbers:
         for attempt in range(_DRAWS):
             place = np.random.default_rng([seed, number, attempt, 6]).permutation(len(numbered))
-            splits.orders[number] = np.argsort(place[groups], kind="stable")
-            if len(np.unique(labels[splits.train(number, covered)])) == len(present):
+            order = splits.orders[number] = np.argsort(place[groups], kind="stable")
+            # the first so many hold what is trained on; where they lack a label, `train`, which is slower, does too
+            if len(np.unique(labels[order[:covered]])) == len(present) and len(
+                np.unique(labels[splits.train(number, covered)])
+            ) == len(present):
                 break
         else:
             rare = names[int(present[np.bincount(labels, minlength=len(names))[present].argmin()])]

@@ -98,14 +98,26 @@ def planned_runs(
     specs: Sequence[RunSpec], corpora: Mapping[str, Mapping[str, Corpus]], results: Path, jobs: int, cpu: bool
 ) -> tuple[list[Planned], int]:
     """What is to be done, and the threads of each process."""
-    from emodef.experiments.plan import make_plan
+    from emodef.experiments.plan import FINISHED, make_plan
     from emodef.experiments.results import find_runs
     from emodef.predictor.session import usable_cores
     from emodef.train.versions import this_hardware
 
-    threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, usable_cores() // min(jobs, len(specs))))
-    found = find_runs(results, canonical)
-    plan = make_plan(specs, corpora, results, found, hardware=this_hardware(cpu=cpu), threads=threads)
+    def shared(runs: int) -> int:
+        given = (
+            os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+        )  # OpenMP's, one for each level
+        return (
+            int(given)
+            if given.isdecimal() and int(given)
+            else max(1, usable_cores() // min(jobs, max(1, runs)))
+        )
+
+    found, hardware = find_runs(results, canonical), this_hardware(cpu=cpu)
+    plan = make_plan(specs, corpora, results, found, hardware=hardware, threads=shared(len(specs)))
+    left = sum(planned.state != FINISHED for planned in plan)
+    if (threads := shared(left)) != shared(len(specs)):  # fewer are left, and share the cores among them
+        plan = make_plan(specs, corpora, results, found, hardware=hardware, threads=threads)
     return plan, threads
 
 
@@ -204,8 +216,9 @@ def print_plan(plan: Sequence[Planned], jobs: int, json: bool) -> None:
     known = [planned.seconds for planned in open_ if planned.seconds is not None]
     if known:
         rest = len(open_) - len(known)
+        whole = max(sum(known) / jobs, *known)  # the longest run is not shared out
         typer.echo(
-            f"time: about {duration(sum(known) / jobs)} with {jobs} at once, as fast as the finished runs on this hardware"
+            f"time: about {duration(whole)} with {jobs} at once, as fast as the finished runs on this hardware"
             + (f"; {rest} more of unknown length" if rest else "")
         )
     elif open_:

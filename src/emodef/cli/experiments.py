@@ -173,14 +173,14 @@ def run(
     )
     if stopped:
         typer.echo(f"{stopped}; states are saved: the same command goes on", err=True)
+    if stopped == "interrupted":
+        raise typer.Exit(130)
     if failed:
         told = "; ".join(f"{job.name}: {job.error}" for job in failed[:3])
         raise TrainingError(
             f"{len(failed)} of {len(plan)} runs failed ({told}{'; …' if len(failed) > 3 else ''}). What they said last is in "
             "their folders, output.txt; the same command tries them again"
         )
-    if stopped == "interrupted":
-        raise typer.Exit(130)
 
 
 @group.command(name="list")

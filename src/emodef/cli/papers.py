@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from contextlib import nullcontext, redirect_stdout
 from enum import StrEnum
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from emodef.paper.cells import Parts
     from emodef.paper.statistics import Study
+
+
+_RESAMPLES = 10_000
 
 
 class What(StrEnum):
@@ -62,7 +66,7 @@ def paper(
     ] = Policy.BOTH,
     resamples: Annotated[
         int, typer.Option(min=0, help="Resamples of the test texts, for intervals and tests; 0 for neither.")
-    ] = 10_000,
+    ] = _RESAMPLES,
     run: Annotated[
         bool,
         typer.Option(
@@ -165,6 +169,7 @@ def paper(
     _refuse_others(
         what,
         {
+            "--policy": (policy is not Policy.BOTH, set(What) - {What.FIGURE3, What.TABLE1, What.RUNS}),
             "--page": (page, {What.TABLE5}),
             "--texts": (texts, {What.TABLE5}),
             "--of": (of, {What.CONFUSION, What.ALL} if page is None else {What.TABLE5}),
@@ -178,6 +183,10 @@ def paper(
     )
     if texts is not None and page is None:
         raise SettingsError("--texts is how many texts a page may hold; name its file with --page")
+    if page is not None and (out is not None or run):
+        raise SettingsError(
+            f"--page writes its file alone; leave out {'--run' if run else '--out'}, or ask for it by itself"
+        )
     if form is not None and (out is not None or page is not None):
         raise SettingsError("--format is for printing, and files are written in every form; leave it out")
     if form is not None and what.value in papers_figures.FIGURES and what.value not in FIGURE3:
@@ -224,7 +233,7 @@ def paper(
             if form is not Form.JSON:  # its tables are one list
                 _print(parts, form or Form.TABLE)
             continue
-        for path in write(name, parts, out, _command(what, results, policy, out)):
+        for path in write(name, parts, out, _command(what, results, policy, resamples, data_dir, out)):
             options.notes(quiet).print(f"written: {path}", markup=False)
     if form is Form.JSON:
         _print_json(printed)
@@ -244,6 +253,7 @@ def _run(names: list[str], results: Path, data_dir: Path | None, quiet: bool) ->
     """Make the runs of the recipes behind `names`; what failed, to be told when tables and figures are made from what there is."""
     from emodef.cli import experiments
     from emodef.paper.tables import RECIPES
+    from emodef.train.processes import Interrupted
     from emodef.train.settings import load_experiment
 
     recipes = dict.fromkeys(recipe for name in names for recipe in RECIPES.get(name, ()))
@@ -261,6 +271,8 @@ def _run(names: list[str], results: Path, data_dir: Path | None, quiet: bool) ->
                     run_transfer(study, results, data=choice, console=options.notes(quiet))
                 else:
                     experiments.run(recipe, results=results, data_dir=data_dir, quiet=quiet)
+            except Interrupted:
+                raise
             except TrainingError as error:
                 failed = error
     return failed
@@ -321,7 +333,11 @@ def _refuse_others(what: What, given: Mapping[str, tuple[object, Collection[What
             )
 
 
-def _command(what: What, results: Path, policy: Policy, out: Path) -> str:
-    extra = [] if results == Path("results") else [f"--results {results}"]
-    extra += [] if policy is Policy.BOTH else [f"--policy {policy.value}"]
-    return " ".join(["emodef paper", what.value, *extra, f"--out {out}"])
+def _command(
+    what: What, results: Path, policy: Policy, resamples: int, data_dir: Path | None, out: Path
+) -> str:
+    extra = [] if results == Path("results") else ["--results", str(results)]
+    extra += [] if policy is Policy.BOTH else ["--policy", policy.value]
+    extra += [] if resamples == _RESAMPLES else ["--resamples", str(resamples)]
+    extra += [] if data_dir is None else ["--data-dir", str(data_dir)]
+    return shlex.join(["emodef", "paper", what.value, *extra, "--out", str(out)])

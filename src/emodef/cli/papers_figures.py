@@ -107,7 +107,7 @@ def _of_run(path: Path, policy: str, data_dir: Path | None) -> _Answers:
     run = RunFolder.open(path)
     corpus = run.corpus(data_dir)
     for split in ("test", *(("dev",) if policy == "tuned" else ())):
-        if split not in corpus or corpus[split].ids != run.ids(split):
+        if split not in corpus or not run.is_of(split, corpus[split]):
             raise DataError(
                 f"the {split} texts of its corpus are not those of this run any more; train it again", path
             )
@@ -141,7 +141,12 @@ def _figure3(wanted: Wanted) -> Iterator[Drawing]:
     from emodef.paper.figures.transfer import draw_transfer, transfer_curves
     from emodef.transfers import find_studies
 
-    studies = [(study.settings, study.rows()) for study in find_studies(wanted.results)]
+    studies = []
+    for study in find_studies(wanted.results):
+        try:
+            studies.append((study.settings, study.rows()))
+        except DataError as error:
+            typer.echo(f"note: left out: {error}", err=True)
     drawn = [
         (settings, curves, policy)
         for settings, rows in studies

@@ -10,7 +10,7 @@ import math
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,20 @@ def ray_processes(address: str | None, at_once: int) -> Iterator[tuple[Spawn, in
     ray = require("ray", extra="ray")
     with connected(ray, address, None):
         there = ray.cluster_resources()
-        threads = max(1, int(there.get("CPU", 1)) // at_once)
+        threads = _threads(
+            [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]], at_once
+        )
         gpus = there.get("GPU", 0)
         share = (
             1 / math.ceil(at_once / gpus) if gpus else 0
         )  # a process is on one GPU, beside others where there are fewer
         kind = ray.remote(num_cpus=threads, num_gpus=share, max_restarts=0, max_task_retries=0)(Runner)
         yield lambda call: _Remote(ray, kind.remote(), call), threads
+
+
+def _threads(cores: Sequence[float], at_once: int) -> int:
+    """Of each process, on machines with so many cores. A process is on one machine: more than the largest has would never be free."""
+    return max(1, min(int(sum(cores)) // at_once, int(max(cores, default=0))))
 
 
 class Runner:

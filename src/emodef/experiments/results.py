@@ -95,7 +95,7 @@ class Found:
     def _has_texts_of(self, corpus: Mapping[str, Corpus]) -> bool:
         try:
             run = RunFolder.open(self.folder)
-            same = [run.ids(split) == part.ids for split, part in corpus.items() if split in ("dev", "test")]
+            same = [run.is_of(split, part) for split, part in corpus.items() if split in ("dev", "test")]
             return all(same) and run.label_set == corpus["train"].label_set
         except EmodefError:
             return False

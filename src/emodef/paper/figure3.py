@@ -154,14 +154,15 @@ def figure3(
     """Tables of every study below `results`: slug -> table; one that says that nothing was run, where there is none."""
     parts: Parts = {}
     for folder in find_studies(results):
-        for policy in dict.fromkeys(row.policy for row in folder.rows()):
-            try:
-                scores = read_scores(folder, policy, resamples=resamples, seed=seed)
-            except DataError as error:
-                if report is not None:
-                    report(f"left out: {error}")
-                continue
-            start = f"{folder.path.name}-{policy}"
+        try:
+            policies = dict.fromkeys(row.policy for row in folder.rows())
+            found = [read_scores(folder, policy, resamples=resamples, seed=seed) for policy in policies]
+        except DataError as error:
+            if report is not None:
+                report(f"left out: {error}")
+            continue
+        for scores in found:
+            start = f"{folder.path.name}-{scores.policy}"
             for metric in METRICS:
                 parts[f"{start}-{metric.replace('_', '-')}"] = scores_table(scores, metric)
             for slug, table in gains_tables(scores).items():

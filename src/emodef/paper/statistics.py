@@ -222,11 +222,12 @@ class Study:
     def _same_texts(self, runs: Sequence[Run], tell: Callable[[str], None]) -> list[Run]:
         """The runs of one and the same texts: the corpus's, else those of the first run."""
         kept: list[Run] = []
-        wanted = None if self.corpus is None else [self.corpus[split].ids for split in SPLITS]
         for run in runs:
-            ids = [run.ids(split) for split in SPLITS]
-            wanted = wanted or ids
-            if ids == wanted:
+            if self.corpus is None:
+                same = all(run.ids(split) == runs[0].ids(split) for split in SPLITS)
+            else:
+                same = all(run.folder.is_of(split, self.corpus[split]) for split in SPLITS)
+            if same:
                 kept.append(run)
             else:
                 tell(f"left out: {run.path}: its texts are not those of {self.corpus_name} here, but others")

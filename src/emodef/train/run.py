@@ -34,6 +34,7 @@ from emodef.runs import (
     DESCRIBES,
     FOLD_FOLDER,
     DataChoice,
+    digest_of,
     evaluate_splits,
     fingerprint,
     report,
@@ -224,6 +225,7 @@ def finish_run(
     trained.model.thresholds = thresholds
     trained.model.metrics = {name: found.to_dict()["levels"][0]["summary"] for name, found in reports.items()}
     facts = training_facts(trained)
+    facts |= {"texts": {split: digest_of(corpus[split].texts) for split in by_head}}
     facts |= {"corpus": about["data"], "peak_memory_mib": peak_memory(PartialState().device)}
     if folded is not None:
         facts["cross_validation"] = folded.to_dict()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.connection import Connection, wait
@@ -168,6 +169,8 @@ def run_in_processes(
                     pipes.pop(pipe).join()
     finally:
         stop.set()
+        for pipe in pipes:  # nobody reads them any more: a process that waits for an answer is told so
+            pipe.close()
         for process in pipes.values():
             process.join(timeout=60)
             if process.is_alive():
@@ -194,9 +197,11 @@ def _serve(pipe: Connection, study: Study, threads: int, stop: Any, deadline: fl
                 ):
                     pipe.send(("row", row))
         except Interrupted:
-            pipe.send(("ask", None))
-            pipe.recv()
+            with suppress(OSError, EOFError):  # the parent may be at its end
+                pipe.send(("ask", None))
+                pipe.recv()
         except EmodefError as error:
-            pipe.send(("error", error))
-        except (BrokenPipeError, EOFError):  # the parent is gone
+            with suppress(OSError):
+                pipe.send(("error", error))
+        except (BrokenPipeError, ConnectionResetError, EOFError):  # the parent is gone
             return

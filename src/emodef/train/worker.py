@@ -15,9 +15,12 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emodef.errors import DataError, EmodefError, SettingsError
+
+if TYPE_CHECKING:
+    from emodef.train.settings import TrainSettings
 
 _PATIENCE = 300.0  # seconds after which a process that could not save ends without
 
@@ -38,28 +41,47 @@ def main() -> int:
 
 def work(order: Mapping[str, Any]) -> None:
     """Start or resume the run. Raises what `run_training` raises, and DataError where the corpus is another than was planned with."""
-    from emodef.runs import DataChoice, fingerprint, read_json, started
+    from emodef.runs import DataChoice, fingerprint, started
     from emodef.train.processes import locked
     from emodef.train.run import run_training
     from emodef.train.settings import TrainSettings
 
     folder, choice = Path(order["folder"]), DataChoice(**order["data"])
     settings = TrainSettings(**order["settings"])
+    if (folder / "metrics.json").exists() and _is_made(folder, settings):
+        return  # by another experiment, since this one was planned
     if not order["resume"] and (folder / "settings.json").exists():
         with locked(folder):
             _clear(folder)
     resume = started(folder)
     if resume:  # what does not matter for the result may be otherwise now
-        saved = TrainSettings(**read_json(folder / "settings.json"))
-        if saved.canonical() != settings.canonical():
-            raise SettingsError(f"{folder} holds another run; move it away")
-        settings = saved
+        settings = _saved(folder, settings)
     corpus = choice.load(settings.corpus, settings.label_set)
     if fingerprint(corpus) != order["fingerprint"]:
         raise DataError("was changed since the experiment was planned; start it again", settings.corpus)
     run_training(
         settings, corpus, folder, resume=resume, cpu=order["cpu"], weights=order["weights"], choice=choice
     )
+
+
+def _saved(folder: Path, settings: TrainSettings) -> TrainSettings:
+    """The settings that a folder's run was started with. Raises SettingsError where they are not those of the planned run."""
+    from emodef.runs import read_json
+
+    saved = type(settings)(**read_json(folder / "settings.json"))
+    if saved.canonical() != settings.canonical():
+        raise SettingsError(f"{folder} holds another run; move it away")
+    return saved
+
+
+def _is_made(folder: Path, settings: TrainSettings) -> bool:
+    """Whether a finished run is the planned one, and whole. Raises SettingsError, saying what to do, where it is not."""
+    _saved(folder, settings)
+    if not (folder / "probabilities.npz").exists():
+        raise SettingsError(
+            f"{folder} holds a finished run without its probabilities.npz; copy that there too, or move the folder away to train again"
+        )
+    return True
 
 
 def _clear(folder: Path) -> None:
