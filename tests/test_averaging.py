@@ -20,6 +20,7 @@ from emodef.errors import DataError, SettingsError
 from emodef.runs import RunFolder, fingerprint
 from emodef.train.averaging import average, mean_of
 from emodef.train.checkpoint import TrainedModel
+from emodef.train.export import load_source
 from emodef.train.run import run_training
 from emodef.train.settings import TrainSettings
 from test_zero_shot import write_corpus
@@ -127,6 +128,22 @@ def test_labels_as_users_write_them_and_as_they_were(runs: dict[str, Path], tmp_
         assert not (tmp_path / "other").exists()
     finally:
         labels.write_text(before, encoding="utf-8")
+
+
+def test_dev_texts_that_are_others_now(runs: dict[str, Path], tmp_path: Path) -> None:
+    """A run may have been trained on what is dev now."""
+    texts = next((runs["one"].parent / "mine").glob("dev.*"))
+    before = texts.read_bytes()
+    try:
+        lines = before.splitlines(keepends=True)
+        texts.write_bytes(b"".join([lines[0], lines[2], lines[1], *lines[3:]]))
+        with pytest.raises(DataError, match="dev texts of its corpus are not those of this run any more"):
+            average([runs["one"], runs["two"]], tmp_path / "mean", cpu=True)
+        with pytest.raises(DataError, match="dev texts of its corpus are not those of this run any more"):
+            load_source(runs["one"])
+    finally:
+        texts.write_bytes(before)
+    assert load_source(runs["one"])[1]["dev"].texts
 
 
 def test_the_command(runs: dict[str, Path], tmp_path: Path) -> None:

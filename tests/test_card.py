@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -265,6 +267,8 @@ def test_what_else_a_model_was_made_from() -> None:
     assert "1 other model too" in origins({"teacher": ["runs/a"], "teacher_weight": 1.0})[0]
     further = origins(taught | {"unlabelled": "new.csv", "unlabelled_hash": "3c"})
     assert further[1] == "Further texts, without labels, were labelled by these alone (sha256 3c…)."
+    begun = origins(SETTINGS | {"start": "/home/somebody/run", "start_hash": "5e"})
+    assert begun == ["Began with another trained model (5e); what that was made from is in here too."]
     mean = origins(SETTINGS | {"average": ["0.1000 untuned", "0.9000 4d"]})
     assert mean == [
         "The weights are a mean: 0.1000 of untuned, 0.9000 of 4d; seed, epochs and teachers said here are those of the first."
@@ -279,3 +283,32 @@ def test_the_page_says_what_else_it_was_made_from(tmp_path: Path) -> None:
     assert "\n- The weights are a mean: 0.1000 of untuned, 0.9000 of 4d;" in (
         tmp_path / "README.md"
     ).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("judged", "exclusive", "told"),
+    [
+        (None, False, "Thresholds were tuned on dev, whose own"),
+        ("cross-validation", False, "Thresholds were chosen by cross-validation; none was"),
+        ("", False, "Thresholds were set without labelled texts; none was"),
+        (None, True, "The likeliest label is taken"),
+    ],
+)
+def test_the_page_says_how_thresholds_were_chosen(
+    tmp_path: Path, judged: str | None, exclusive: bool, told: str
+) -> None:
+    about: dict[str, Any] = {"name": "tiny", "corpus": "mine", "precision": "fp32"}
+    about |= {} if judged is None else {"judged": judged}
+    labels = replace(LABELS, exclusive=exclusive)
+    light = build_tiny_light(tmp_path / "light", labels=labels, about=about)
+    rows = "text,labels,split\n" + "".join(
+        f"so happy {n},joy,{s}\n" for n, s in enumerate(["train", "dev", "test"])
+    )
+    (tmp_path / "mine.csv").write_text(rows, encoding="utf-8")
+    write_card(
+        light, data=str(tmp_path / "mine.csv"), columns={"split_column": "split"}, corpora=False, out=tmp_path
+    )
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert told in page
+    assert ("tuned on dev" in page) == (judged is None and not exclusive)
+    assert "- **Texts measured here**: dev 1, test 1." in page

@@ -18,8 +18,9 @@ from typer.testing import Result
 
 from commands import emodef_command
 from emodef.corpora import Corpus
+from emodef.definitions import read_labels
 from emodef.labels import LabelSet
-from emodef.runs import RunFolder
+from emodef.runs import RunFolder, evaluate_splits
 
 TEXTS = ["I am so happy with the new garden", "they lied to us and it makes my blood boil"]
 
@@ -165,6 +166,41 @@ def test_data_that_does_not_fit(workplace: Path, tmp_path: Path) -> None:
     assert json.loads(other.stdout)
     assert "no such corpus" in emodef_command(*base, "none-such", code=3).stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_what_would_be_of_no_use_at_the_end_is_refused_before(workplace: Path, tmp_path: Path) -> None:
+    lines = (workplace / "mine.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    bare = [line if ",dev," not in line else f"some words {n},,dev,x{n}\n" for n, line in enumerate(lines)]
+    (tmp_path / "bare.csv").write_text("".join(bare), encoding="utf-8")
+    given = [*data_options(workplace), "--allow-unlabelled"]
+    given[1] = tmp_path / "bare.csv"
+    refused = emodef_command(
+        "train", "--recipe", workplace / "tiny.toml", "--out", tmp_path / "x", *given, code=2
+    )
+    assert "no text of dev has a label" in refused.stderr
+    answers = {"dev": np.full((2, 2), 0.5), "test": np.full((2, 2), 0.5)}
+    labels = LabelSet("two", ("a", "b"), ("the first", "the second"))
+    unlabelled, labelled = (
+        Corpus("own", split, ["x", "y"], truth.astype(np.uint8), labels, ["1", "2"])
+        for split, truth in (("dev", np.zeros((2, 2))), ("test", np.eye(2)))
+    )
+    thresholds, reports = evaluate_splits(answers, {"dev": unlabelled, "test": labelled}, 0.3)
+    assert thresholds == {"fixed": 0.3}
+    assert set(reports) == {"dev fixed", "test fixed"}
+
+
+def test_what_training_does_not_read_of_labels_is_told(workplace: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "more.toml"
+    names = read_labels(workplace / "mine.toml").names
+    labels.write_text(
+        "".join(f'["{name}"]\ndefinition = "{name} is felt here"\n' for name in names) + "threshold = 0.4\n",
+        encoding="utf-8",
+    )
+    told = train(workplace, "more", "--labels", labels, "--dry-run")
+    assert "training reads the first definition of each label, not its thresholds" in " ".join(
+        told.stderr.split()
+    )
+    assert "training reads" not in train(workplace, "more", "--dry-run").stderr
 
 
 def test_a_published_corpus_brings_its_own_labels(workplace: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from emodef.predictor.model_file import ModelInfo
 from emodef.train import export as exporting
 from emodef.train import parity
 from emodef.train.checkpoint import TrainedModel
-from emodef.train.export import calibration_batches, export, load_source
+from emodef.train.export import _without_folder, calibration_batches, export, load_source
 from emodef.train.onnx_graph import export_graph, needs_segments
 from emodef.train.quantization import quantize
 from tiny_models import LABELS, TEXTS, tiny_model
@@ -324,6 +324,12 @@ def test_nan_passes_no_check() -> None:
     assert not parity.Check("anything", float("nan"), 0.1).passed
     with pytest.raises(TrainingError, match="anything: nan"):
         parity.Parity(1, 0, (parity.Check("anything", float("nan"), 0.1),)).require("Do this.")
+
+
+def test_what_travels_names_no_folder_of_this_machine() -> None:
+    given = ["/home/somebody/clients/run", "results/mpnet/match", "/home/somebody/other"]
+    assert _without_folder(given) == ["run", "results/mpnet/match", "other"]
+    assert _without_folder("/home/somebody/mine.csv") == "mine.csv"
 
 
 # ---- where model and corpus come from

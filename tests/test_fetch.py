@@ -254,6 +254,8 @@ def test_mirror_by_option_and_by_variable(
 def test_address_that_is_not_http(tmp_path: Path, served: Served) -> None:
     with pytest.raises(FetchError, match="not an http or https address"):
         fetch(one_file(served), data_dir=tmp_path, base_url="file:///etc")
+    with pytest.raises(FetchError, match="is no address"):
+        fetch(one_file(served), data_dir=tmp_path, base_url="http://[bad")
 
 
 def test_full_disk_keeps_what_arrived(

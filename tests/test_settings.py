@@ -116,6 +116,7 @@ def test_a_recipe_that_is_no_text_says_so(tmp_path: Path) -> None:
         ("dropout", 1.0),
         ("threshold", 0.0),
         ("seed", -1),
+        ("seed", 2**63),
         ("precision", "fp16"),
         ("keep", "first"),
         ("patience", 0),

@@ -53,6 +53,14 @@ def test_a_text_keeps_its_side_when_others_come_and_go() -> None:
     assert before != set(hold_out({"all": corpus(TEXTS)}, dev=0.1, seed=1)["dev"].texts)
 
 
+def test_a_test_share_set_aside_later_holds_nothing_that_was_dev_before() -> None:
+    before = hold_out({"all": corpus(TEXTS)}, dev=0.2)
+    after = hold_out({"all": corpus(TEXTS)}, dev=0.2, test=0.3)
+    assert after["dev"].texts == before["dev"].texts
+    assert not set(after["test"].texts) & set(before["dev"].texts)
+    assert hold_out({"all": corpus(TEXTS)}, test=0.3)["test"].texts == after["test"].texts
+
+
 def test_copies_of_a_text_stay_together() -> None:
     copies = [variant for i in range(200) for variant in (f"Same text {i}", f"same  TEXT {i} ")]
     found = hold_out({"all": corpus(copies)}, dev=0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from emodef.train.teachers import (
     Teacher,
     known_by,
     known_texts,
+    lessons,
     soften,
     targets,
     unlabelled_texts,
@@ -214,8 +216,19 @@ def test_of_texts_without_labels_the_teachers_answers_are_learnt(
         tmp_path / "new.csv", [new[0], train.texts[0], *new]
     )  # less the corpus's own, and repeated ones
     settings = make(teacher=[str(runs[0])], teacher_weight=0.25, unlabelled=str(file))
-    unlabelled = unlabelled_texts(settings, train)
+    unlabelled = unlabelled_texts(settings, {"train": train})
     assert unlabelled == new
+    tested = replace(tiny_corpus["test"].take([0]), texts=["A door, in the WIND"])
+    assert unlabelled_texts(settings, {"train": train, "test": tested}) == new[1:]
+    taught = lessons(settings, {"train": train, "test": tested}, cpu=True)
+    assert taught.texts == new[1:]
+    assert taught.targets is not None
+    assert len(taught.targets) == len(train) + 1
+    rows = np.arange(len(train)) % 2 == 0
+    half = taught.without(rows, ["SO happy, and so afraid!"])
+    assert half.texts == []
+    assert half.targets is not None
+    np.testing.assert_array_equal(half.targets, taught.targets[:-1][rows])
     found = targets(settings, train, unlabelled, cpu=True)
     assert found is not None
     assert found.shape == (len(train) + 2, len(train.label_set))
@@ -227,10 +240,14 @@ def test_of_texts_without_labels_the_teachers_answers_are_learnt(
     assert whole.texts == [*train.texts, *new]
     assert not whole.labels[-2:].any()
     assert len(set(whole.ids)) == len(whole)
-    assert unlabelled_texts(make(), train) == []
+    assert unlabelled_texts(make(), {"train": train}) == []
+    assert lessons(make(), {"train": train}).without(rows, new).targets is None
+    (tmp_path / "spam.csv").write_text("text,label\na free text,spam\n")  # labels of another set are not read
+    spam = make(teacher=[str(runs[0])], unlabelled=str(tmp_path / "spam.csv"))
+    assert unlabelled_texts(spam, {"train": train}) == ["a free text"]
     nothing = write_texts(tmp_path / "nothing.csv", train.texts[:1])
     with pytest.raises(DataError, match=r"nothing\.csv: has no text that the training texts lack"):
-        unlabelled_texts(make(teacher=[str(runs[0])], unlabelled=str(nothing)), train)
+        unlabelled_texts(make(teacher=[str(runs[0])], unlabelled=str(nothing)), {"train": train})
 
 
 def test_a_run_with_unlabelled_texts(

@@ -20,12 +20,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from commands import emodef_command
+from emodef.cli.asking import Asked
 from emodef.corpora import Corpus
 from emodef.errors import DataError, SettingsError
 from emodef.labels import LabelSet
 from emodef.metrics import decide
 from emodef.runs import read_json
-from emodef.train import few_shot, run
+from emodef.train import few_shot, run, teachers
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.few_shot import choose, few_epochs
 from emodef.train.loop import Interrupted
@@ -147,6 +148,12 @@ def test_a_start_that_does_not_fit_is_refused(trained: Path, tmp_path: Path) -> 
         from_checkpoint(tmp_path)
 
 
+def test_a_resumed_run_keeps_the_setup_it_was_given(trained: Path) -> None:
+    asked = Asked(None, None, None, [], None, None, trained)
+    assert {"start", "setup"} <= set(asked.overrides())  # a new run takes the model's own
+    assert asked.overrides(resume=True) == {"start": str(trained)}
+
+
 def test_a_start_is_known_by_what_it_is_not_by_where(trained: Path, few: Splits, tmp_path: Path) -> None:
     moved, changed = tmp_path / "moved", tmp_path / "changed"
     for path in (moved, changed):
@@ -206,7 +213,7 @@ def test_a_run_without_dev_stops_and_sets_thresholds_by_folds(
     assert model.settings.start == str(trained)
     assert done.reports == {}  # no split to report
     card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
-    assert "Began with the trained model `run`" in card
+    assert f"Began with another trained model ({model.settings.start_hash});" in card
     assert "by cross-validation in 3 folds" in card
     again = run_training(settings(trained), few, tmp_path / "again", cpu=True)
     texts = few["train"].texts
@@ -242,6 +249,25 @@ def test_no_fold_sees_what_it_is_judged_on(
     assert len(seen) == 3
     assert all(not inside & outside for inside, outside in seen)
     assert set.union(*(outside for _, outside in seen)) == {few_shot_key(text) for text in copies.texts}
+
+
+def test_teachers_are_asked_of_all_texts_and_not_fold_by_fold(
+    trained: Path, few: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they say is kept with them, of one list of texts, and may be all there is of them."""
+    asked, answer = [], teachers.probabilities_of
+
+    def counted(teacher: Any, texts: Any, *given: Any, **options: Any) -> Any:
+        asked.append(list(texts))
+        return answer(teacher, texts, *given, **options)
+
+    monkeypatch.setattr(teachers, "probabilities_of", counted)
+    named = replace(
+        few["train"], label_set=replace(MINE, names=("joy", "anger", "fear"))
+    )  # as the teacher knows them
+    taught = settings(trained, epochs=1, teacher=[str(trained)])
+    run_training(taught, {"train": named}, tmp_path / "run", cpu=True)
+    assert asked == [few["train"].texts] * 2  # for the folds, and for the run on all
 
 
 def few_shot_key(text: str) -> str:

@@ -147,6 +147,21 @@ def test_results_are_measured_once(source: LightSource, moods_corpus: Corpus, tm
         RowFile(tmp_path / "rows.jsonl")
 
 
+def test_without_background_texts_what_needs_them_waits_for_them(
+    source: LightSource, moods_corpus: Corpus, tmp_path: Path
+) -> None:
+    source.label_set, source.match, source.crossing = None, None, False  # as an untuned encoder is
+    path = tmp_path / "rows.jsonl"
+    measure(source, Data("moods", moods_corpus), RowFile(path))
+    assert "levelled" not in {row.policy for row in RowFile(path).rows}
+    assert measure(source, Data("moods", moods_corpus), RowFile(path)) == []
+    later = measure(source, Data("moods", moods_corpus, TEXTS), RowFile(path))
+    assert "levelled" in {row.policy for row in later}
+    assert len({row.key for row in RowFile(path).rows}) == len(RowFile(path).rows)
+    assert measure(source, Data("moods", moods_corpus, TEXTS), RowFile(path)) == []
+    assert measure(source, Data("moods", moods_corpus), RowFile(path)) == []
+
+
 def held(source: LightSource, corpus: dict[str, Corpus], names: Sequence[str]) -> LightSource:
     """The source as if it had been trained on some of the labels."""
     assert source.label_set is not None

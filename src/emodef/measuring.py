@@ -73,7 +73,7 @@ def light_reports(
 
     train: the training split, for the training support of each label.
     """
-    thresholds, tuned = predictor.info.thresholds, _how_tuned(predictor.info.about)
+    thresholds, tuned = predictor.info.thresholds, how_tuned(predictor.info.about)
     reports = {}
     for corpus in splits:
         probabilities = predictor.predict_proba(corpus.texts, progress=progress)
@@ -89,7 +89,7 @@ def light_reports(
     return reports
 
 
-def _how_tuned(about: Mapping[str, Any]) -> str:
+def how_tuned(about: Mapping[str, Any]) -> str:
     """How a light model's thresholds were chosen: an export says what it measured on dev, a fitted head how it was judged."""
     if about.get("judged") == "":  # nothing could be held out
         return WITHOUT_TEXTS

@@ -7,11 +7,14 @@ from typing import Any
 
 
 def origins(settings: Mapping[str, Any]) -> list[str]:
-    """Sentences on teachers, texts that they alone labelled, and averaged weights, from a run's settings; none for a plain run.
+    """Sentences on the model a run began with, its teachers, texts that they alone labelled, and averaged weights; none for a plain run.
 
-    Other models are named by the hashes that `emodef soft-labels` prints: their names are their owner's.
+    settings: the run's. Other models are named by the hashes that `emodef soft-labels` prints: their names are their owner's.
     """
     found = []
+    if settings.get("start"):
+        known = settings.get("start_hash") or "not recorded"
+        found.append(f"Began with another trained model ({known}); what that was made from is in here too.")
     if teachers := settings.get("teacher"):
         known = ", ".join(settings.get("teacher_hashes") or teachers)
         found.append(

@@ -153,10 +153,16 @@ class RunFolder:
             raise SettingsError(f"the run has no scores {scores!r}; it has: {', '.join(answers)}")
         return np.mean([self._arrays[f"{split}_{head}"].astype(np.float32) for head in wanted], axis=0)
 
+    def splits(self) -> list[str]:
+        """The splits whose probabilities are stored; none where there is no file of them."""
+        if not (self.path / "probabilities.npz").exists():
+            return []
+        return [key.removesuffix("_ids") for key in self._arrays if key.endswith("_ids")]
+
     def ids(self, split: str) -> list[str]:
         """The ids of a split's texts, in the order of its probabilities. Raises SettingsError for a split without any."""
         if f"{split}_ids" not in self._arrays:
-            held = ", ".join(key.removesuffix("_ids") for key in self._arrays if key.endswith("_ids"))
+            held = ", ".join(self.splits())
             raise SettingsError(
                 f"the run has no probabilities of a split {split!r}, it has: {held or 'none'}"
             )
@@ -166,10 +172,10 @@ class RunFolder:
     def is_of(self, split: str, part: Corpus) -> bool:
         """Whether the stored probabilities of a split are of these texts, in this order.
 
-        Ids do not tell where they are the rows of a file. A run of an emodef that noted no digest of its texts is taken by its ids.
+        Ids do not tell where they are the rows of a file; of a run that noted no digest of its texts they are all there is.
         """
         noted = read_json(self.path / "metrics.json")["training"].get("texts", {}).get(split)
-        return self.ids(split) == part.ids and noted in (None, digest_of(part.texts))
+        return self.ids(split) == part.ids if noted is None else noted == digest_of(part.texts)
 
     def corpus(self, data_dir: str | os.PathLike[str] | None = None) -> dict[str, Corpus]:
         """The corpus it was trained on, read as it was then. Raises DataError where it has other labels now."""
@@ -230,6 +236,17 @@ def check_labels(corpus: Mapping[str, Corpus], label_set: LabelSet, run: str | o
             )
 
 
+def check_texts(run: RunFolder, corpus: Mapping[str, Corpus], splits: Collection[str]) -> None:
+    """Raise DataError where these splits are not those that the run was measured on: it may have been trained on their texts."""
+    for split in splits:
+        if split not in corpus or not run.is_of(split, corpus[split]):
+            raise DataError(
+                f"the {split} texts of its corpus are not those of this run any more, and it may have been trained on them; put them "
+                "back, or name other texts",
+                run.path,
+            )
+
+
 def fingerprint(corpus: Mapping[str, Corpus], splits: Collection[str] = ("train", "dev", "test")) -> str:
     """A digest of the texts, labels and label set of these splits; those that there are not do not count."""
     digest = hashlib.sha256()
@@ -268,11 +285,11 @@ def evaluate_splits(
 ) -> tuple[dict[str, Any], dict[str, Report]]:
     """Thresholds ("fixed": one number; "tuned": level -> numbers, from dev) and a report of each split under each of them.
 
-    answers: split -> probabilities (n, K). only: report this split alone. Without a dev split there are no tuned
-    thresholds, nor for a label set with one label a text, which needs none.
+    answers: split -> probabilities (n, K). only: report this split alone. Without a dev split in which some text has a label there
+    are no tuned thresholds, nor for a label set with one label a text, which needs none.
     """
     thresholds: dict[str, Any] = {"fixed": fixed}
-    if "dev" in answers and not corpus["dev"].label_set.exclusive:
+    if "dev" in answers and not corpus["dev"].label_set.exclusive and corpus["dev"].labels.any():
         tuned = tune(answers["dev"], corpus["dev"])
         thresholds["tuned"] = {level: values.tolist() for level, values in tuned.items()}
     train = corpus["train"].labels if "train" in corpus else None

@@ -150,7 +150,9 @@ def measure(
         corpora=corpora,
         data_dir=data_dir,
     )
-    return Measured({split: len(corpus) for split, corpus in splits.items()}, reports, probes, tuple(notes))
+    counted = splits.values() if data is None else held_out
+    texts = {corpus.split: len(corpus) for corpus in counted}
+    return Measured(texts, reports, probes, tuple(notes), elsewhere=data is not None)
 
 
 def _command(

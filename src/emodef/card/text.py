@@ -12,10 +12,12 @@ from typing import Any
 from emodef.card.biases import bias_sections
 from emodef.corpora.sources import SOURCES
 from emodef.evaluation import LabelResult, Report
+from emodef.measuring import how_tuned
 from emodef.origins import origins
 from emodef.predictor.model_file import ModelInfo
 from emodef.probes import ProbeReport
 from emodef.reporting import Cell, Column, Table, format_cell, levels_table, render
+from emodef.runs import BY_FOLDS, ON_DEV
 
 COUNT = Column("", "count")
 FEW_TEXTS = 30  # labels with fewer test texts are named: one text moves their figures by points
@@ -29,12 +31,16 @@ SCORES = {
 
 @dataclass(frozen=True)
 class Measured:
-    """texts: split -> number of texts; reports: "test tuned" and so on; notes: what was not measured, and why."""
+    """texts: split -> number of texts; reports: "test tuned" and so on; notes: what was not measured, and why.
+
+    elsewhere: on other texts than the corpus it was trained on.
+    """
 
     texts: Mapping[str, int]
     reports: Mapping[str, Report]
     probes: ProbeReport
     notes: tuple[str, ...] = ()
+    elsewhere: bool = False
 
 
 def card_text(
@@ -52,7 +58,7 @@ def card_text(
         "## For what, and for what not",
         *_facts()["page"]["use"],
         "## Results",
-        *_results(measured),
+        *_results(info, measured),
         "## Calibration",
         _calibration(info, measured),
         "## Limits",
@@ -107,7 +113,7 @@ def _use(info: ModelInfo) -> str:
     ]
     if not info.label_set.exclusive:
         how = (
-            "each label's own threshold, tuned on dev"
+            f"each label's own threshold, {how_tuned(info.about)}"
             if "tuned" in info.thresholds
             else "the fixed threshold"
         )
@@ -134,7 +140,8 @@ def _made_from(info: ModelInfo, measured: Measured, license: str | None) -> list
         lines.append(f"- **Data**: {data}. Its terms are its publisher's.")
     if measured.texts:
         sizes = ", ".join(f"{split} {format_cell(n, COUNT)}" for split, n in measured.texts.items())
-        lines.append(f"- **Texts measured here**: {sizes}." if not corpus else f"- **Texts**: {sizes}.")
+        trained_on = corpus and not measured.elsewhere
+        lines.append(f"- **{'Texts' if trained_on else 'Texts measured here'}**: {sizes}.")
     if settings:
         told = {
             key: settings[key]
@@ -150,11 +157,19 @@ def _made_from(info: ModelInfo, measured: Measured, license: str | None) -> list
     return ["\n".join(lines)]
 
 
-def _results(measured: Measured) -> list[str]:
+def _results(info: ModelInfo, measured: Measured) -> list[str]:
     if not measured.reports:
         return _sentences(measured.notes)
+    how = how_tuned(info.about)
+    told = "Thresholds were tuned on dev, whose own tuned figures they flatter; none was chosen on test."
+    if info.label_set.exclusive:
+        told = "The likeliest label is taken: there are no thresholds."
+    elif "tuned" not in info.thresholds:
+        told = "The threshold is one number, which was given."
+    elif how != ON_DEV:
+        told = f"Thresholds were {'chosen ' if how == BY_FOLDS else ''}{how}; none was chosen on these texts."
     blocks = [
-        "Measured on this very file. Thresholds were tuned on dev, whose own tuned figures they flatter; none was chosen on test.",
+        f"Measured on this very file. {told}",
         _block(_overview(measured.reports)),
     ]
     order = ("test tuned", "test fixed", "dev tuned", "dev fixed")

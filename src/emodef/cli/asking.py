@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,8 @@ class Asked:
 
         return self.start is not None and self.recipe is None and "epochs" not in parse_overrides(self.assign)
 
-    def overrides(self) -> dict[str, Any]:
-        """Settings that go on top of the recipe's."""
+    def overrides(self, *, resume: bool = False) -> dict[str, Any]:
+        """Settings that go on top of the recipe's; resume: of those a run has, which took from its start what it needed."""
         from emodef.corpora import CORPORA
         from emodef.train.settings import parse_overrides
 
@@ -50,7 +51,8 @@ class Asked:
         if self.start is not None:
             from emodef.train.starting import from_checkpoint
 
-            overrides = from_checkpoint(self.start) | overrides
+            needed = {"start": str(self.start)} if resume else from_checkpoint(self.start)
+            overrides = needed | overrides
         if (
             overrides.get("corpus") in CORPORA
         ):  # it brings its own; a recipe's label set is for the recipe's corpus
@@ -98,7 +100,7 @@ def resumed(
         settings = chosen_settings(asked)
     else:
         try:
-            settings = TrainSettings(**{**read_json(path), **asked.overrides()})
+            settings = TrainSettings(**{**read_json(path), **asked.overrides(resume=True)})
         except ValidationError as error:
             problem = error.errors()[0]
             raise SettingsError(f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
@@ -106,8 +108,18 @@ def resumed(
     return settings, choice if data_dir is None else replace(choice, data_dir=data_dir)
 
 
-def read_label_set(given: str | None) -> LabelSet | None:
-    """A label set by name or from a TOML file in any of its forms; of several definitions of a label, training reads the first."""
+def read_label_set(given: str | None, tell: Callable[[str], None]) -> LabelSet | None:
+    """A label set by name or from a TOML file in any of its forms. `tell` is told of what stands there and training does not read."""
     from emodef.definitions import read_labels
 
-    return None if given is None else read_labels(given).label_set
+    if given is None:
+        return None
+    meant = read_labels(given)
+    there = {
+        "thresholds": any(threshold is not None for threshold in meant.thresholds),
+        "examples": any(map(len, meant.examples)),
+        "further definitions": any(len(own) > 1 for own in meant.definitions),
+    }
+    if unread := [what for what, is_there in there.items() if is_there]:
+        tell(f"{given}: training reads the first definition of each label, not its {' and '.join(unread)}")
+    return meant.label_set

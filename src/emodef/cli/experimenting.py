@@ -65,7 +65,7 @@ def read_specs(
 ) -> tuple[dict[str, Mapping[str, Corpus]], list[RunSpec]]:
     """The corpora by fingerprint, and the runs planned on them. Raises what reading a corpus raises, and SettingsError."""
     from emodef.cli.asking import check_settings
-    from emodef.cli.training import check_corpus
+    from emodef.cli.training import check_corpus, check_new
     from emodef.experiments.results import RunSpec
     from emodef.runs import fingerprint
     from emodef.train.held_out import training_corpus
@@ -83,8 +83,10 @@ def read_specs(
             read[source] = fingerprint(corpus), corpus
         data, splits = read[source]
         check_corpus(splits, settings)
-        train = training_corpus(settings, splits)["train"]
-        texts = len(train) + len(unlabelled_texts(settings, train))
+        check_new(splits, settings)
+        trained_on = training_corpus(settings, splits)
+        train = trained_on["train"]
+        texts = len(train) + len(unlabelled_texts(settings, trained_on))
         steps = total_steps(
             settings,
             -(-texts // settings.batch_size),

@@ -137,8 +137,10 @@ def train(
         choice = options.data_choice(
             data_dir, on_error, dev_share=dev_share, test_share=test_share, columns=given
         )
-    corpus = choice.load(settings.corpus, read_label_set(settings.label_set))
+    corpus = choice.load(settings.corpus, read_label_set(settings.label_set, options.notes(quiet).print))
     check_corpus(corpus, settings)
+    if not resume:
+        check_new(corpus, settings)
     if not resume and chosen.few:
         from emodef.train.few_shot import few_epochs
 
@@ -242,6 +244,15 @@ def check_corpus(corpus: Mapping[str, Corpus], settings: TrainSettings) -> None:
         )
 
 
+def check_new(corpus: Mapping[str, Corpus], settings: TrainSettings) -> None:
+    """Refuse, of a run that is not begun yet, what would be of no use when it is at its end."""
+    if "dev" in corpus and not corpus["dev"].labels.any():
+        raise SettingsError(
+            f"{settings.corpus}: no text of dev has a label, so that nothing can be chosen on it; set a larger share aside, or put texts "
+            "with labels into it"
+        )
+
+
 def _print_plan(settings: TrainSettings, corpus: Mapping[str, Corpus], json: bool) -> None:
     from emodef.pairs import definition_pairs
     from emodef.train.held_out import training_corpus
@@ -252,7 +263,7 @@ def _print_plan(settings: TrainSettings, corpus: Mapping[str, Corpus], json: boo
     train = corpus["train"]
     counts = {split: len(part) for split, part in corpus.items()}
     if settings.unlabelled is not None:
-        counts["unlabelled"] = len(unlabelled_texts(settings, train))
+        counts["unlabelled"] = len(unlabelled_texts(settings, corpus))
     per_epoch = -(-(counts["train"] + counts.get("unlabelled", 0)) // settings.batch_size)
     pairs = (
         len(definition_pairs(train.labels, settings.seed, negatives="cdp" in settings.tasks))

@@ -68,7 +68,11 @@ def download(
     Raises UnreachableError when nobody answers, RefusedError when the server does not give the file, FetchError for too
     many failures and for a full or unwritable disk. `part` then stays, for the next call.
     """
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+    try:
+        scheme = urllib.parse.urlsplit(url).scheme
+    except ValueError as error:
+        raise RefusedError(f"{url!r} is no address ({error}); give one that starts with https://") from None
+    if scheme not in ("http", "https"):
         raise RefusedError(f"{url!r} is not an http or https address; give one that starts with https://")
     report = progress or (lambda done, total: None)
     most, failures = _size(part), 0

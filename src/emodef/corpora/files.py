@@ -151,6 +151,21 @@ def _files(path: Path) -> dict[str | None, Path]:
     return files
 
 
+def read_texts(path: str | os.PathLike[str]) -> list[str]:
+    """The texts of a file as `read_file` finds them, whatever labels it has or has not. Raises DataError for a row that cannot be used."""
+    file = Path(path)
+    reading = Reading("fail")
+    table = open_table(file)
+    column = _text_column(table, None, file)
+    texts = []
+    for row, values in table.rows([column], lambda row, reason: reading.bad(file, row, reason)):
+        try:
+            texts.append(_text(values, column))
+        except UnusableRow as error:
+            reading.bad(file, row, str(error))
+    return texts
+
+
 def _find_columns(
     table: Table, wanted: _Columns, cells: LabelCells, path: Path, allow_unlabelled: bool
 ) -> _Columns:
@@ -160,13 +175,7 @@ def _find_columns(
             near = difflib.get_close_matches(column, table.columns, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "name one of these"
             raise DataError(f"has no column {column!r}, it has: {listed(table.columns)}; {hint}", path)
-    text = wanted.text or _first(table.columns, TEXT_COLUMNS)
-    if text is None:
-        raise DataError(
-            f"no column looks like the text, it has: {listed(table.columns)}; the first row must name the columns: say "
-            "which with --text-column",
-            path,
-        )
+    text = _text_column(table, wanted.text, path)
     label, hot = _find_labels(table, wanted, cells, path, text)
     if not label and not hot and not (allow_unlabelled and cells.given is not None):
         unlabelled = "; an unlabelled file needs --labels" if allow_unlabelled else ""
@@ -176,6 +185,17 @@ def _find_columns(
             path,
         )
     return _Columns(text, label, hot, wanted.id or _first(table.columns, ID_COLUMNS), wanted.split)
+
+
+def _text_column(table: Table, wanted: str | None, path: Path) -> str:
+    text = wanted or _first(table.columns, TEXT_COLUMNS)
+    if text is None:
+        raise DataError(
+            f"no column looks like the text, it has: {listed(table.columns)}; the first row must name the columns: say "
+            "which with --text-column",
+            path,
+        )
+    return text
 
 
 def _find_labels(
@@ -242,7 +262,10 @@ class _Rows:
 
     def identifier(self, values: Mapping[str, Any], row: int) -> str:
         value = values.get(self.columns.id) if self.columns.id else None
-        return f"{self.path.stem}:{row}" if is_missing(value) or value == "" else str(value)
+        if is_missing(value) or value == "":
+            return f"{self.path.stem}:{row}"
+        check_characters(identifier := str(value), "the id")
+        return identifier
 
 
 def _read_table(table: Table, rows: _Rows, on_error: str, limit: int | None) -> dict[str, Reading]:
@@ -291,6 +314,7 @@ def _split(values: Mapping[str, Any], column: str | None) -> str:
     name = "" if is_missing(value) else str(value).strip()
     if not name:
         raise UnusableRow(f"the split, column {column!r}, is empty")
+    check_characters(name, "the split")
     return SPLITS.get(name.lower(), name)
 
 

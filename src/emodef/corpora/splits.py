@@ -19,7 +19,8 @@ def hold_out(
 
     Which side a text falls on is a hash of `seed` and the text (case and runs of blanks aside), not its place in the
     file: copies of a text stay together, and adding or removing rows moves no other row. So the shares come out
-    roughly, not to the row.
+    roughly, not to the row. Each is cut from an end of its own: a test share that is set aside later holds no text
+    of the dev share that something was chosen on before.
 
     Raises SettingsError for shares that are not between 0 and 1, that leave nothing on a side, or that ask for a split
     the corpus already has.
@@ -31,7 +32,11 @@ def hold_out(
     found = dict(splits)
     if set(found) == {"all"}:
         found = {"train": replace(found["all"], split="train")}
-    wanted = {split: share for split, share in (("test", test), ("dev", dev)) if share}
+    wanted = {
+        split: (share, start)
+        for split, share, start in (("test", test, 1 - test), ("dev", dev, 0.0))
+        if share
+    }
     if not wanted:
         return found
     if "train" not in found:
@@ -41,16 +46,14 @@ def hold_out(
             raise SettingsError(f"the corpus has a {split} split already; leave its share out")
     train = found["train"]
     places = [_place(text, seed) for text in train.texts]
-    start = 0.0
-    for split, share in wanted.items():
+    for split, (share, start) in wanted.items():
         rows = [i for i, place in enumerate(places) if start <= place < start + share]
         if not rows:
             raise SettingsError(
                 f"a share of {share:g} of {len(train)} texts leaves none for {split}; raise it"
             )
         found[split] = replace(train.take(rows), split=split)
-        start += share
-    rest = [i for i, place in enumerate(places) if place >= start]
+    rest = [i for i, place in enumerate(places) if dev <= place < 1 - test]
     if not rest:
         raise SettingsError(f"the shares leave none of {len(train)} texts to train on; lower them")
     found["train"] = train.take(rest)

@@ -20,7 +20,7 @@ from emodef.atomic import write_text
 from emodef.corpora import Corpus
 from emodef.errors import SettingsError
 from emodef.metrics import averages, count, decide
-from emodef.runs import DataChoice, RunFolder, check_labels, fingerprint, model_folder, read_json
+from emodef.runs import DataChoice, RunFolder, check_labels, check_texts, fingerprint, model_folder, read_json
 from emodef.thresholds import cross_validate
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.held_out import training_corpus
@@ -95,6 +95,8 @@ def average(
     whole = choice.load(first.settings.corpus, first.settings.label_set)
     corpus = training_corpus(first.settings, whole)
     check_labels(corpus, first.label_set, paths[0])
+    for run in runs:
+        check_texts(run, corpus, run.splits())
     mean = mean_of([dict(each.model.named_parameters()) for each in trained])
     untuned = _untuned(first) if any(shares) else {}
     del trained[1:]

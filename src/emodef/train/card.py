@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emodef.corpora import Corpus
@@ -62,11 +61,6 @@ def model_card(
         f"- {facts['steps']['primary']:,} primary and {facts['steps']['auxiliary']:,} auxiliary steps of {settings.batch_size} examples,"
         f" {facts['seconds'] / 60:.0f} minutes; epoch {facts['kept_epoch']} of {settings.epochs} kept ({settings.keep})."
         f"{_budget(settings)}",
-        *(
-            []
-            if settings.start is None
-            else [f"- Began with the trained model `{Path(settings.start).name}`."]
-        ),
         *(f"- {sentence}" for sentence in origins(settings.model_dump())),
         f"- {facts['truncated_texts']:,} training texts were cut at {settings.max_length} tokens.",
         f"- Hardware: {', '.join(f'{k} {v}' for k, v in about['hardware'].items())}.",

@@ -31,7 +31,7 @@ from emodef.predictor.model_file import (
     MatchInfo,
     ModelInfo,
 )
-from emodef.runs import DataChoice, RunFolder, evaluate_splits, model_folder
+from emodef.runs import DataChoice, RunFolder, check_texts, evaluate_splits, model_folder
 from emodef.train import checkpoint, parity
 from emodef.train.checkpoint import TrainedModel, replaced_directory
 from emodef.train.few_shot import by_folds
@@ -77,7 +77,9 @@ def load_source(
                 f"{run} is a model without its run: name the corpus it was trained on (--data), or give the run's folder"
             )
         data_dir = None if choice is None else choice.data_dir
-        corpus = RunFolder.open(run).corpus(data_dir)
+        opened = RunFolder.open(run)
+        corpus = opened.corpus(data_dir)
+        check_texts(opened, corpus, {"dev"} & {*opened.splits()})
         trained = TrainedModel.load(folder)
     else:
         trained = TrainedModel.load(folder)
@@ -304,6 +306,8 @@ def _fitted(info: ModelInfo, dev: Corpus, probabilities: NDArray[np.float32]) ->
 
 def _without_folder(setting: Any) -> Any:
     """A model travels: what it tells of its training names files, not where on a machine they were."""
+    if isinstance(setting, list):
+        return [_without_folder(each) for each in setting]
     return Path(setting).name if isinstance(setting, str) and Path(setting).is_absolute() else setting
 
 

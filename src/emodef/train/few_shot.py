@@ -35,6 +35,7 @@ from emodef.train.loop import train
 from emodef.train.processes import Interrupted
 from emodef.train.settings import TrainSettings
 from emodef.train.starting import starting_model
+from emodef.train.teachers import Lessons, lessons
 
 FOLDS = 3
 MANY, SHARE = 1_000, 5  # texts from which on one of so many folds is held out, once
@@ -97,6 +98,7 @@ def cross_validate(
     corpus: Corpus,
     folder: Path,
     *,
+    others: Mapping[str, Corpus] | None = None,
     cpu: bool = False,
     log: TrainingLog | None = None,
 ) -> CrossValidated:
@@ -123,13 +125,19 @@ def cross_validate(
     work = (
         folder / FOLD_FOLDER / hashlib.sha256(what.encode()).hexdigest()[:16]
     )  # of other settings, other folds
+    taught = lessons(
+        settings,
+        {**(others or {}), "train": corpus},
+        cpu=cpu,
+        tell=log.note if log is not None else lambda message: None,
+    )
     answers = []
     for held in held_out:
         if log is not None and not _answers(work, held).exists():
             sizes = f"{int((fold != held).sum()):,} texts, {int((fold == held).sum()):,} held out"
             log.note(f"fold {held + 1} of {len(held_out)}: {sizes}")
         try:
-            answers.append(_fold(settings, corpus, fold == held, work, held, cpu))
+            answers.append(_fold(settings, corpus, fold == held, work, held, cpu, taught))
         except Interrupted:
             raise Interrupted(
                 f"stopped in fold {held + 1} of {len(held_out)}, which is made again; finished ones are kept: go on with --resume"
@@ -178,7 +186,13 @@ def _answers(work: Path, number: int) -> Path:
 
 
 def _fold(
-    settings: TrainSettings, corpus: Corpus, out: NDArray[np.bool_], work: Path, number: int, cpu: bool
+    settings: TrainSettings,
+    corpus: Corpus,
+    out: NDArray[np.bool_],
+    work: Path,
+    number: int,
+    cpu: bool,
+    taught: Lessons,
 ) -> NDArray[np.float32]:
     """Probabilities of the held-out texts after each epoch, (epochs, texts, labels)."""
     path = _answers(work, number)
@@ -196,7 +210,10 @@ def _fold(
 
     inside, outside = corpus.take(np.flatnonzero(~out)), corpus.take(np.flatnonzero(out))
     last = settings.model_copy(update={"keep": "last", "patience": None, "save_every": 1_000_000_000})
-    train(last, {"train": inside, "dev": outside}, run, cpu=cpu, begin=begin, save_epochs=False)
+    train(
+        last, {"train": inside, "dev": outside}, run, cpu=cpu, begin=begin, save_epochs=False,
+        taught=taught.without(~out, outside.texts),
+    )  # fmt: skip
     shutil.rmtree(run, ignore_errors=True)
     answers = np.stack(models[0].answers)
     buffer = BytesIO()

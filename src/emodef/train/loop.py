@@ -39,7 +39,7 @@ from emodef.train.resume import load_best, load_state, precision_of, save_best, 
 from emodef.train.sampling import epoch_ends
 from emodef.train.settings import TrainSettings
 from emodef.train.starting import starting_model
-from emodef.train.teachers import targets, unlabelled_texts, with_texts
+from emodef.train.teachers import Lessons, lessons, with_texts
 
 __all__ = ["Interrupted", "Trained", "learning_rate_factor", "train"]
 
@@ -71,17 +71,18 @@ def train(
     begin: Callable[[TrainSettings, LabelSet], TrainedModel] = starting_model,
     last_epoch: int | None = None,
     save_epochs: bool = True,
+    taught: Lessons | None = None,
 ) -> Trained:
     """Train on `corpus["train"]`, evaluating on `corpus["dev"]` each epoch where there is one; resume states go to `folder`/state.
 
-    `stop_after` saves and stops after so many steps (as a signal would). `begin` makes the model to train. After `last_epoch` the run is
+    `stop_after` saves and stops after so many steps (as a signal would). `begin` makes the model to train. `taught`: what
+    teachers say, by default asked of them. After `last_epoch` the run is
     finished, with the learning rate where it is; without `save_epochs` no state is saved at epochs' ends.
 
     Raises SettingsError where settings, corpus and an earlier state do not fit, TrainingError for a non-finite loss or a full disk,
     Interrupted after Ctrl-C or SIGTERM, DataError where every earlier state is damaged.
     """
     train_split, dev = _splits(corpus, settings)
-    unlabelled = unlabelled_texts(settings, train_split)
     accelerator = _accelerator(cpu)
     log = log or TrainingLog(None)
     precision = precision_of(settings.precision, accelerator.device, folder / "state" if resume else None)
@@ -90,15 +91,16 @@ def train(
     multiply_in(precision)
     torch.manual_seed(settings.seed)  # the heads' first weights
     trained = begin(settings, train_split.label_set)
+    taught = taught or lessons(settings, corpus, cpu=cpu, tell=log.note)
     batches = StepBatches(
-        with_texts(train_split, unlabelled),
+        with_texts(train_split, taught.texts),
         trained.tokenizer,
         settings,
         device=accelerator.device,
         segments=takes_segments(trained.model.encoder),
         rank=accelerator.process_index,
         world=accelerator.num_processes,
-        targets=targets(settings, train_split, unlabelled, cpu=cpu, tell=log.note),
+        targets=taught.targets,
     )
     trained.model.to(accelerator.device)
     trained.model.anchor = settings.match_anchor

@@ -166,7 +166,7 @@ class TrainSettings(BaseModel):
     threshold: float = Field(
         0.3, gt=0, lt=1, description="a label is predicted where its probability exceeds this"
     )
-    seed: int = Field(42, ge=0)
+    seed: int = Field(42, ge=0, lt=2**63)
     precision: Literal["auto", "fp32", "tf32", "bf16"] = Field(
         "auto", description="auto: tf32 on a GPU and bf16 on a CPU that multiply it natively, else fp32"
     )

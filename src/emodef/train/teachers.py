@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from emodef.atomic import write_bytes
 from emodef.corpora import Corpus
-from emodef.corpora.files import read_file
+from emodef.corpora.describe import normalise
+from emodef.corpora.files import read_texts
 from emodef.errors import DataError, EmodefError, SettingsError
 from emodef.labels import LabelSet
 from emodef.runs import load_label_set, model_folder, read_json
@@ -163,19 +164,70 @@ def with_hashes(settings: TrainSettings) -> TrainSettings:
     return settings.model_copy(update=noting)
 
 
-def unlabelled_texts(settings: TrainSettings, corpus: Corpus) -> list[str]:
+@dataclass(frozen=True)
+class Lessons:
+    """What a run learns beside its texts' labels. texts: m without labels. targets: of its n texts and these, float32 (n + m, K)."""
+
+    texts: list[str]
+    targets: NDArray[np.float32] | None
+
+    def without(self, rows: NDArray[np.bool_], others: Sequence[str]) -> Lessons:
+        """The same for those of the n texts that are marked in `rows`, less all texts that are among `others`."""
+        if self.targets is None:
+            return self
+        kept = _others_than(self.texts, others)
+        return Lessons(
+            [text for text, stays in zip(self.texts, kept, strict=True) if stays],
+            self.targets[np.concatenate([rows, kept])],
+        )
+
+
+def lessons(
+    settings: TrainSettings,
+    splits: Mapping[str, Corpus],
+    *,
+    cpu: bool = False,
+    tell: Tell = lambda message: None,
+) -> Lessons:
+    """What teachers say of the training texts, and of those without labels; nothing without teachers.
+
+    Teachers whose probabilities are not stored compute them first, which `tell` is told. Raises DataError, and SettingsError for a
+    teacher that lacks a label.
+    """
+    train = splits["train"]
+    asked = _asked(settings, train)
+    found = Lessons(asked, targets(settings, train, asked, cpu=cpu, tell=tell))
+    elsewhere = [text for split, part in splits.items() if split != "train" for text in part.texts]
+    return found.without(np.ones(len(train), dtype=bool), elsewhere)
+
+
+def unlabelled_texts(settings: TrainSettings, splits: Mapping[str, Corpus]) -> list[str]:
     """The texts of the file that the setting `unlabelled` names, less those of the corpus and repeated ones; none by default.
 
-    Raises DataError for a file that cannot be read, or has no text that the corpus has not.
+    A text of dev or test is left out in whatever case and with whatever blanks. Raises DataError for a file that cannot be read, or has no
+    text that the training texts lack.
     """
+    asked = _asked(settings, splits["train"])
+    elsewhere = [text for split, part in splits.items() if split != "train" for text in part.texts]
+    return [text for text, stays in zip(asked, _others_than(asked, elsewhere), strict=True) if stays]
+
+
+def _asked(settings: TrainSettings, train: Corpus) -> list[str]:
+    """The texts of that file that the training texts lack: what teachers are asked about, whatever the other splits."""
     if settings.unlabelled is None:
         return []
-    found = read_file(settings.unlabelled, allow_unlabelled=True, label_set=corpus.label_set)
-    known = set(corpus.texts)
-    new = list(dict.fromkeys(text for part in found.values() for text in part.texts if text not in known))
+    texts = read_texts(settings.unlabelled)
+    known = set(train.texts)
+    new = list(dict.fromkeys(text for text in texts if text not in known))
     if not new:
         raise DataError("has no text that the training texts lack; give others", Path(settings.unlabelled))
     return new
+
+
+def _others_than(texts: Sequence[str], others: Sequence[str]) -> NDArray[np.bool_]:
+    """Which texts are none of the others, case and the like aside."""
+    known = {normalise(text) for text in others}
+    return np.array([normalise(text) not in known for text in texts], dtype=bool)
 
 
 def with_texts(corpus: Corpus, texts: Sequence[str]) -> Corpus:

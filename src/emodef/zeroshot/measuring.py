@@ -77,7 +77,7 @@ def measure(source: Source, data: Data, file: RowFile, *, tell: Tell = lambda me
     scorer = Scorer(source, Task(corpus.texts, corpus.label_set, data.background, data.rate))
     made: list[Row] = []
     for method, scoring in scorer.methods().items():
-        if file.has((data.task, print_of, source.weights, method)):
+        if file.has((data.task, print_of, source.weights, method), background=bool(data.background)):
             continue
         began = time.monotonic()
         tell(f"{data.task}: {source.name}, {method}")
@@ -123,6 +123,7 @@ def measured(scores: Scores, source: Source, data: Data, print_of: str, seconds:
         measures={name: report.summary[name] for name in METRICS},
         each=each,
         seconds=round(seconds, 2),
+        about={} if data.background else {"background": False},
     )
 
 

@@ -145,10 +145,10 @@ class Scorer:
         vectors = self.source.embed(read_as(template, self.task.labels))
         logits = COSINE_SCALE * products(self.texts, vectors)
         before = logits if self.before is None else COSINE_SCALE * products(self.before, vectors)
-        for policy, bias in (
-            ("plain", np.zeros(len(vectors), dtype=np.float32)),
-            ("levelled", biases_for(before, self.task.rate)),
-        ):
+        biases = {"plain": np.zeros(len(vectors), dtype=np.float32)}
+        if self.before is not None:
+            biases["levelled"] = biases_for(before, self.task.rate)
+        for policy, bias in biases.items():
             limits = np.quantile(before + bias, 1 - self.task.rate, axis=0)
             yield Scores(method, policy, (logits + bias).astype(np.float32), 1 / (1 + np.exp(-limits)))
 

@@ -59,17 +59,20 @@ class RowFile:
         self.path = Path(path)
         self.rows: list[Row] = _read(self.path) if self.path.exists() else []
 
-    def has(self, group: tuple[str, ...]) -> bool:
-        """Whether a method was measured there already."""
-        return any(row.group == group for row in self.rows)
+    def has(self, group: tuple[str, ...], *, background: bool = False) -> bool:
+        """Whether a method was measured there already; background: with background texts, without which some policies are missing."""
+        return any(
+            row.group == group and (not background or row.about.get("background", True)) for row in self.rows
+        )
 
     def named(self, names: Mapping[str, str]) -> list[Row]:
         """The rows, a model's under the name it has in `names` (weights -> name): an earlier call may have named it otherwise."""
         return [replace(row, model=names.get(row.weights, row.model)) for row in self.rows]
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Put rows behind the others, atomically."""
-        self.rows.extend(rows)
+        """Put rows behind the others, atomically, and in place of what was measured of the same method before."""
+        groups = {row.group for row in rows}
+        self.rows = [row for row in self.rows if row.group not in groups] + list(rows)
         write_text(self.path, "".join(row.to_line() + "\n" for row in self.rows))
 
 
