@@ -164,6 +164,23 @@ def test_bad_rows_of_a_file(model: Path, tmp_path: Path) -> None:
     assert len(out.read_text(encoding="utf-8").splitlines()) == 3
 
 
+def test_a_file_s_name_given_as_a_text_is_told(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "comments.csv"
+    path.write_text("text\nso happy\n", encoding="utf-8")
+    said = emodef_command("predict", "--model", model, path, "comments.csv", "so happy")
+    assert f"{path} is taken as a text; to predict the rows of that file: --file {path}" in said.stderr
+    assert said.stderr.count("is taken as a text") == 1
+
+
+def test_rows_that_are_left_out_are_not_counted(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "so happy"}\n{"text": \n', encoding="utf-8")
+    out = tmp_path / "out.jsonl"
+    said = emodef_command("predict", "--model", model, "--file", tmp_path / "in.jsonl", "--out", out)
+    assert "1 row has no prediction; 1 of them left out" in said.stderr
+    assert f"{out}: 1 rows, in" in said.stderr
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 1
+
+
 def test_a_text_needs_little(model: Path) -> None:
     """What files need is not imported for a text: it costs more than the text."""
     code = (

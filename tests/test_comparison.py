@@ -154,7 +154,7 @@ def test_ids_that_are_alike_are_not_taken_for_the_same_texts(runs: dict[str, Pat
     metrics = json.loads((other / "metrics.json").read_text(encoding="utf-8"))
     del metrics["training"]["texts"]  # as an earlier release left it
     (other / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
-    assert run.is_of("test", changed["test"])
+    assert RunFolder.open(other).is_of("test", changed["test"])
 
 
 def test_the_papers_figures_stand_where_they_belong(runs: dict[str, Path]) -> None:

@@ -77,7 +77,15 @@ def test_processes_end_when_the_driver_is_killed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("cores", "at_once", "threads"),
-    [([16, 16], 1, 16), ([16] * 4, 3, 16), ([16, 8], 4, 6), ([2], 8, 1), ([0, 4], 1, 4), ([], 1, 1)],
+    [
+        ([16, 16], 1, 16),
+        ([16] * 4, 3, 16),
+        ([16, 8], 4, 5),
+        ([16, 16], 3, 8),
+        ([2], 8, 1),
+        ([0, 4], 1, 4),
+        ([], 1, 1),
+    ],
 )
 def test_no_process_asks_for_more_cores_than_a_machine_has(
     cores: list[float], at_once: int, threads: int

@@ -135,18 +135,6 @@ def test_texts_and_ids_stay_as_they_are(write: Any) -> None:
     assert corpus.ids == ["007", "m:4"]
 
 
-def test_ids_and_splits_are_utf_8(write: Any) -> None:
-    path = write("b.csv", b"id,text,label,split\nr\xe9f,hello,joy,train\nr2,hi,joy,d\xe9v\nr3,ho,joy,dev\n")
-    with pytest.raises(DataError, match=r"b\.csv:2: the id"):
-        read_file(path, label_set=MOODS)
-    found = read_file(path, label_set=MOODS, on_error="skip", split_column="split")
-    assert [part.ids for part in found.values()] == [["r3"]]
-    assert [(problem.row, "the split" in problem.reason) for problem in found["dev"].problems] == [
-        (2, False),
-        (3, True),
-    ]
-
-
 def test_quotes_in_tsv_are_text_unless_said_otherwise(write: Any) -> None:
     path = write("m.tsv", 'text\tlabel\n"No" he said\tanger\n"a ""b"""\tjoy\n')
     assert all_rows(path, label_set=MOODS).texts == ['"No" he said', '"a ""b"""']

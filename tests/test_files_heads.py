@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from emodef.corpora.files import read_file
 from emodef.corpora.tables import open_table
 from emodef.errors import DataError
 from emodef.files import job
@@ -235,3 +236,19 @@ def test_a_column_twice(tmp_path: Path) -> None:
         open_source(str(tmp_path / "in.csv"))
     with pytest.raises(DataError, match=r"in\.csv:1: two columns are named 'a'; rename one"):
         open_table(tmp_path / "in.csv")
+
+
+# bytes that are no text
+
+
+def test_ids_and_splits_are_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "b.csv"
+    path.write_bytes(b"id,text,label,split\nr\xe9f,hello,joy,train\nr2,hi,joy,d\xe9v\nr3,ho,joy,dev\n")
+    with pytest.raises(DataError, match=r"b\.csv:2: the id"):
+        read_file(path, label_set=MOODS)
+    found = read_file(path, label_set=MOODS, on_error="skip", split_column="split")
+    assert [part.ids for part in found.values()] == [["r3"]]
+    assert [(problem.row, "the split" in problem.reason) for problem in found["dev"].problems] == [
+        (2, False),
+        (3, True),
+    ]

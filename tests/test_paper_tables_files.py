@@ -155,6 +155,7 @@ def test_command(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (["figure1", "--recipe", "minilm"], "--recipe is for figure2"),
         (["table4", "--text", "a text"], "--text is for figure1 and figure2"),
         (["figure3", "--policy", "tuned"], "--policy is for table2"),
+        (["figure1", "--policy", "tuned"], "--policy is for table2"),
         (["table5", "--page", "p.html", "--out", "o"], "--page writes its file alone; leave out --out"),
         (["table5", "--page", "p.html", "--run"], "leave out --run"),
     ],

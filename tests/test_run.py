@@ -125,6 +125,17 @@ def test_probabilities_load_without_pickle_and_give_the_same_reports(
     assert thresholds == read(finished.folder / "model" / "thresholds.json")
 
 
+def test_a_choice_of_data_is_read_as_it_was_made(tmp_path: Path) -> None:
+    """Before the rule was noted, a test share was cut first, and dev behind it."""
+    choice = DataChoice(dev_share=0.1, test_share=0.2)
+    choice.save(tmp_path)
+    assert DataChoice.saved(tmp_path) == choice
+    noted = read(tmp_path / "data.json")
+    del noted["first"]
+    (tmp_path / "data.json").write_text(json.dumps(noted))
+    assert DataChoice.saved(tmp_path) == replace(choice, first="test")
+
+
 def test_the_saved_model_answers_as_the_trained_one(finished: Run, tiny_corpus: Splits) -> None:
     loaded = TrainedModel.load(finished.folder / "model")
     texts = tiny_corpus["test"].texts

@@ -59,6 +59,10 @@ def test_a_test_share_set_aside_later_holds_nothing_that_was_dev_before() -> Non
     assert after["dev"].texts == before["dev"].texts
     assert not set(after["test"].texts) & set(before["dev"].texts)
     assert hold_out({"all": corpus(TEXTS)}, test=0.3)["test"].texts == after["test"].texts
+    earlier = hold_out({"all": corpus(TEXTS)}, dev=0.2, test=0.3, first="test")
+    assert hold_out({"all": corpus(TEXTS)}, dev=0.3)["dev"].texts == earlier["test"].texts
+    assert {len(part) for part in after.values()} != {len(part) for part in earlier.values()}
+    assert sorted(text for part in earlier.values() for text in part.texts) == sorted(TEXTS)
 
 
 def test_copies_of_a_text_stay_together() -> None:

@@ -17,6 +17,7 @@ from emodef.corpora import Corpus
 from emodef.errors import DataError, SettingsError
 from emodef.runs import read_json
 from emodef.train.checkpoint import TrainedModel
+from emodef.train.loop import Interrupted, train
 from emodef.train.run import run_training
 from emodef.train.settings import TrainSettings
 from emodef.train.teachers import (
@@ -283,3 +284,18 @@ def test_a_run_with_unlabelled_texts(
     for changes in ({"teacher": []}, {"setup": "match+cdp"}):
         with pytest.raises(ValueError, match="texts without labels need teachers"):
             make(**{"teacher": [str(runs[0])], "unlabelled": str(moved)} | changes)
+
+
+def test_texts_without_labels_that_became_test_texts(
+    make: Callable[..., TrainSettings], tiny_corpus: Splits, runs: list[Path], tmp_path: Path
+) -> None:
+    """Other texts to learn are other steps: such a run does not go on."""
+    file = write_texts(tmp_path / "new.csv", [f"a happy day, number {number}" for number in range(9)])
+    settings = make(teacher=[str(runs[0])], unlabelled=str(file), batch_size=8)
+    with pytest.raises(Interrupted):
+        train(settings, tiny_corpus, tmp_path / "a", cpu=True, stop_after=2)
+    test = tiny_corpus["test"]
+    changed = replace(test, texts=["A happy day, number 3!", *test.texts[1:]])
+    with pytest.raises(SettingsError, match="started on other texts without labels"):
+        train(settings, {**tiny_corpus, "test": changed}, tmp_path / "a", cpu=True, resume=True)
+    train(settings, tiny_corpus, tmp_path / "a", cpu=True, resume=True)

@@ -140,6 +140,9 @@ def test_results_are_measured_once(source: LightSource, moods_corpus: Corpus, tm
         averages(count(moods_corpus.labels, predicted))["macro_f1"]
     )
     assert set(first.measures) == set(METRICS)
+    newer = replace(again.rows[0], data="changed since")
+    assert RowFile.current([*again.rows, newer]) == [newer]
+    assert RowFile.current(again.rows) == again.rows
     (table,) = zero_shot_tables(again.rows)
     assert len(table.rows) == len(rows)
     (tmp_path / "rows.jsonl").write_text('{"task": 1}\n', encoding="utf-8")

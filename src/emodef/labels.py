@@ -296,7 +296,11 @@ def parse_toml(content: bytes, source: str) -> dict[str, Any]:
         place = re.search(r"at line (\d+)", str(error))  # before 3.14 only the message has the line
         line = int(place.group(1)) if place else content.count(b"\n") + 1
         twice = "overwrite" in str(error) or "declare" in str(error)
-        remedy = "the same name stands there a second time: keep one" if twice else "correct that line"
+        remedy = (
+            "the same name stands there a second time: keep one"
+            if twice
+            else "correct that line; a name with spaces stands in quotes"
+        )
         raise LabelSetError(f"is not valid TOML: {error}; {remedy}", path=source, row=line) from None
     except (ValueError, RecursionError):  # thousands of brackets, or of digits
         raise LabelSetError(

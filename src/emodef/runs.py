@@ -42,7 +42,7 @@ DESCRIBES = ("README.md", "emodef.json", "labels.json", "metrics.json", "thresho
 class DataChoice:
     """How a run's corpus is read: what a command says of it beside its name and label set.
 
-    columns: options of `emodef.corpora.files.read_file`, for users' files. dev_share, test_share: see `hold_out`.
+    columns: options of `emodef.corpora.files.read_file`, for users' files. dev_share, test_share, first: see `hold_out`.
     """
 
     data_dir: str | None = None
@@ -50,6 +50,7 @@ class DataChoice:
     dev_share: float = 0.0
     test_share: float = 0.0
     columns: dict[str, Any] = field(default_factory=dict)
+    first: str = "dev"
 
     def load(self, corpus: str, label_set: LabelSet | str | None = None) -> dict[str, Corpus]:
         """The corpus by split, shares set aside. A published corpus brings its own label set. Errors: `load_corpus`, `hold_out`."""
@@ -57,7 +58,7 @@ class DataChoice:
         if corpus not in CORPORA:
             options["label_set"] = label_set
         splits = load_corpus(corpus, data_dir=self.data_dir, on_error=self.on_error, **options)
-        return hold_out(splits, dev=self.dev_share, test=self.test_share)
+        return hold_out(splits, dev=self.dev_share, test=self.test_share, first=self.first)
 
     def whole(self, corpus: str, label_set: LabelSet | str | None = None) -> Corpus:
         """All splits of a corpus as one, "all". `columns` and `label_set` are of users' files, and no matter to published ones.
@@ -80,7 +81,7 @@ class DataChoice:
         if not path.exists():
             return cls()
         try:
-            return cls(**read_json(path))
+            return cls(**{"first": "test", **read_json(path)})  # before it was noted, it was so
         except TypeError as error:
             raise DataError(f"not of this emodef ({error}); train again into another folder", path) from None
 
@@ -111,7 +112,13 @@ class RunFolder:
             )
             raise DataError(f"holds no run{hint}; name the folder given to 'emodef train --out'", folder)
         if not (folder / "metrics.json").exists():
-            raise DataError(f"is not finished; go on with: emodef train --resume --out {folder}", folder)
+            begun = (folder / "state").is_dir() or (folder / FOLD_FOLDER).is_dir()
+            way = (
+                f"go on with: emodef train --resume --out {folder}"
+                if begun
+                else "there is no state to go on from"
+            )
+            raise DataError(f"is not finished; {way}", folder)
         return cls(folder)
 
     @cached_property
@@ -174,8 +181,14 @@ class RunFolder:
 
         Ids do not tell where they are the rows of a file; of a run that noted no digest of its texts they are all there is.
         """
-        noted = read_json(self.path / "metrics.json")["training"].get("texts", {}).get(split)
+        noted = self.noted_texts.get(split)
         return self.ids(split) == part.ids if noted is None else noted == digest_of(part.texts)
+
+    @cached_property
+    def noted_texts(self) -> dict[str, str]:
+        """Split -> digest of the texts that it was measured on; empty where an earlier emodef noted none."""
+        training = read_json(self.path / "metrics.json").get("training")
+        return dict(training.get("texts", {})) if isinstance(training, dict) else {}
 
     def corpus(self, data_dir: str | os.PathLike[str] | None = None) -> dict[str, Corpus]:
         """The corpus it was trained on, read as it was then. Raises DataError where it has other labels now."""
@@ -236,13 +249,17 @@ def check_labels(corpus: Mapping[str, Corpus], label_set: LabelSet, run: str | o
             )
 
 
-def check_texts(run: RunFolder, corpus: Mapping[str, Corpus], splits: Collection[str]) -> None:
+def check_texts(
+    run: RunFolder,
+    corpus: Mapping[str, Corpus],
+    splits: Collection[str],
+    remedy: str = "put them back as they were",
+) -> None:
     """Raise DataError where these splits are not those that the run was measured on: it may have been trained on their texts."""
     for split in splits:
         if split not in corpus or not run.is_of(split, corpus[split]):
             raise DataError(
-                f"the {split} texts of its corpus are not those of this run any more, and it may have been trained on them; put them "
-                "back, or name other texts",
+                f"the {split} texts are not those of this run, which may have been trained on them; {remedy}",
                 run.path,
             )
 

@@ -81,10 +81,10 @@ class Splits:
         starts = np.flatnonzero(np.diff(self.groups[order], prepend=-1))
         taken: list[Rows] = []
         number = 0
-        for copies in np.split(order, starts[1:]):
-            if number + len(copies) <= wanted:
-                taken.append(copies)
-                number += len(copies)
+        for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True):
+            if number + end - start <= wanted:
+                taken.append(order[start:end])
+                number += end - start
             if number == wanted:
                 break
         return np.concatenate(taken) if taken else np.zeros(0, dtype=np.int64)
@@ -128,11 +128,8 @@ def draw_splits(
     for number in numbers:
         for attempt in range(_DRAWS):
             place = np.random.default_rng([seed, number, attempt, 6]).permutation(len(numbered))
-            order = splits.orders[number] = np.argsort(place[groups], kind="stable")
-            # the first so many hold what is trained on; where they lack a label, `train`, which is slower, does too
-            if len(np.unique(labels[order[:covered]])) == len(present) and len(
-                np.unique(labels[splits.train(number, covered)])
-            ) == len(present):
+            splits.orders[number] = np.argsort(place[groups], kind="stable")
+            if len(np.unique(labels[splits.train(number, covered)])) == len(present):
                 break
         else:
             rare = names[int(present[np.bincount(labels, minlength=len(names))[present].argmin()])]

@@ -162,6 +162,8 @@ def _results(info: ModelInfo, measured: Measured) -> list[str]:
         return _sentences(measured.notes)
     how = how_tuned(info.about)
     told = "Thresholds were tuned on dev, whose own tuned figures they flatter; none was chosen on test."
+    if measured.elsewhere:
+        told = "Thresholds were tuned on dev of what it was trained on; none was chosen on these texts."
     if info.label_set.exclusive:
         told = "The likeliest label is taken: there are no thresholds."
     elif "tuned" not in info.thresholds:

@@ -29,7 +29,10 @@ def compare(
         Policy, typer.Option(help="Thresholds tuned on each run's dev scores, the fixed one, or both.")
     ] = Policy.BOTH,
     paper: Annotated[
-        list[str] | None, typer.Option(help="A row of the paper's Table II to add, such as BERT+CDP.")
+        list[str] | None,
+        typer.Option(
+            help="A row of the paper's Table II to add, such as BERT+CDP; of GoEmotions' test split at the fixed threshold."
+        ),
     ] = None,
     data_dir: options.DataDir = None,
     heading: Annotated[
@@ -49,6 +52,7 @@ def compare(
     from emodef.comparison import Contender, compare_runs
     from emodef.reporting import print_table
 
+    options.notes().print("measuring, with intervals and paired tests …")
     policies = ("tuned", "fixed") if policy is Policy.BOTH else (policy.value,)
     tables = compare_runs(
         [Contender.parse(run) for run in runs],

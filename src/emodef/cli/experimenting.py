@@ -65,7 +65,7 @@ def read_specs(
 ) -> tuple[dict[str, Mapping[str, Corpus]], list[RunSpec]]:
     """The corpora by fingerprint, and the runs planned on them. Raises what reading a corpus raises, and SettingsError."""
     from emodef.cli.asking import check_settings
-    from emodef.cli.training import check_corpus, check_new
+    from emodef.cli.training import check_corpus
     from emodef.experiments.results import RunSpec
     from emodef.runs import fingerprint
     from emodef.train.held_out import training_corpus
@@ -83,7 +83,6 @@ def read_specs(
             read[source] = fingerprint(corpus), corpus
         data, splits = read[source]
         check_corpus(splits, settings)
-        check_new(splits, settings)
         trained_on = training_corpus(settings, splits)
         train = trained_on["train"]
         texts = len(train) + len(unlabelled_texts(settings, trained_on))
@@ -100,9 +99,12 @@ def planned_runs(
     specs: Sequence[RunSpec], corpora: Mapping[str, Mapping[str, Corpus]], results: Path, jobs: int, cpu: bool
 ) -> tuple[list[Planned], int]:
     """What is to be done, and the threads of each process."""
-    from emodef.experiments.plan import FINISHED, make_plan
+    from emodef.cli.training import check_new
+    from emodef.experiments.plan import FINISHED, NEW, make_plan
     from emodef.experiments.results import find_runs
     from emodef.predictor.session import usable_cores
+    from emodef.train.held_out import training_corpus
+    from emodef.train.settings import TrainSettings
     from emodef.train.versions import this_hardware
 
     def shared(runs: int) -> int:
@@ -117,6 +119,10 @@ def planned_runs(
 
     found, hardware = find_runs(results, canonical), this_hardware(cpu=cpu)
     plan = make_plan(specs, corpora, results, found, hardware=hardware, threads=shared(len(specs)))
+    for planned in plan:
+        if planned.state == NEW:
+            settings = TrainSettings(**planned.spec.settings)
+            check_new(training_corpus(settings, corpora[planned.spec.data]), settings.corpus)
     left = sum(planned.state != FINISHED for planned in plan)
     if (threads := shared(left)) != shared(len(specs)):  # fewer are left, and share the cores among them
         plan = make_plan(specs, corpora, results, found, hardware=hardware, threads=threads)

@@ -169,7 +169,7 @@ def paper(
     _refuse_others(
         what,
         {
-            "--policy": (policy is not Policy.BOTH, set(What) - {What.FIGURE3, What.TABLE1, What.RUNS}),
+            "--policy": (policy is not Policy.BOTH, set(What) - _WITHOUT_POLICY),
             "--page": (page, {What.TABLE5}),
             "--texts": (texts, {What.TABLE5}),
             "--of": (of, {What.CONFUSION, What.ALL} if page is None else {What.TABLE5}),
@@ -323,6 +323,9 @@ def _print_json(printed: Mapping[str, Parts]) -> None:
     )
 
 
+_WITHOUT_POLICY = {What.TABLE1, What.FIGURE1, What.FIGURE2, What.FIGURE3, What.RUNS}
+
+
 def _refuse_others(what: What, given: Mapping[str, tuple[object, Collection[What]]]) -> None:
     """Raise SettingsError for an option that was given, option -> (value, whose it is), and that `what` has no use for."""
     for option, (value, whose) in given.items():
@@ -339,5 +342,7 @@ def _command(
     extra = [] if results == Path("results") else ["--results", str(results)]
     extra += [] if policy is Policy.BOTH else ["--policy", policy.value]
     extra += [] if resamples == _RESAMPLES else ["--resamples", str(resamples)]
-    extra += [] if data_dir is None else ["--data-dir", str(data_dir)]
+    extra += (
+        [] if data_dir is None else ["--data-dir", data_dir.name if data_dir.is_absolute() else str(data_dir)]
+    )
     return shlex.join(["emodef", "paper", what.value, *extra, "--out", str(out)])

@@ -145,8 +145,8 @@ def _figure3(wanted: Wanted) -> Iterator[Drawing]:
     for study in find_studies(wanted.results):
         try:
             studies.append((study.settings, study.rows()))
-        except DataError as error:
-            typer.echo(f"note: left out: {error}", err=True)
+        except DataError:
+            continue  # the tables beside the figure tell of it
     drawn = [
         (settings, curves, policy)
         for settings, rows in studies

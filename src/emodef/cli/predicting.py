@@ -279,6 +279,7 @@ def _mapping(
 
 def _source(given: list[str], file: str | None, text_column: str | None, format: Format | None) -> Source:
     """The rows that the command was given, from one place. Raises SettingsError for none or several."""
+    from emodef.corpora.tables import SUFFIXES
     from emodef.files.sources import GivenTexts, TextSource, open_source
 
     if given and file is not None:
@@ -294,6 +295,11 @@ def _source(given: list[str], file: str | None, text_column: str | None, format:
         raise SettingsError("- (standard input) stands alone; leave the other texts out")
     if text_column is not None or format is not None:
         raise SettingsError("--text-column and --input-format are for a --file or a pipe")
+    for text in given:
+        if Path(text).suffix in SUFFIXES and Path(text).is_file():
+            typer.echo(
+                f"note: {text} is taken as a text; to predict the rows of that file: --file {text}", err=True
+            )
     return GivenTexts(given)
 
 
@@ -346,5 +352,6 @@ def _tell(summary: Summary, source: Source) -> None:
 
         earlier = f", {summary.earlier:,} of them by an earlier run" if summary.earlier else ""
         typer.echo(
-            f"{summary.out}: {summary.rows:,} rows{earlier}, in {format_duration(summary.seconds)}", err=True
+            f"{summary.out}: {summary.rows - summary.dropped:,} rows{earlier}, in {format_duration(summary.seconds)}",
+            err=True,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,6 +117,7 @@ def train(
     """
     from emodef.cli.asking import Asked, check_settings, chosen_settings, read_label_set, resumed
     from emodef.runs import started
+    from emodef.train.held_out import training_corpus
     from emodef.train.run import run_training
     from emodef.train.teachers import with_hashes
 
@@ -137,10 +139,12 @@ def train(
         choice = options.data_choice(
             data_dir, on_error, dev_share=dev_share, test_share=test_share, columns=given
         )
-    corpus = choice.load(settings.corpus, read_label_set(settings.label_set, options.notes(quiet).print))
+    corpus = choice.load(
+        settings.corpus, read_label_set(settings.label_set, partial(options.notes(quiet).print, markup=False))
+    )
     check_corpus(corpus, settings)
     if not resume:
-        check_new(corpus, settings)
+        check_new(training_corpus(settings, corpus), settings.corpus)
     if not resume and chosen.few:
         from emodef.train.few_shot import few_epochs
 
@@ -244,11 +248,11 @@ def check_corpus(corpus: Mapping[str, Corpus], settings: TrainSettings) -> None:
         )
 
 
-def check_new(corpus: Mapping[str, Corpus], settings: TrainSettings) -> None:
+def check_new(corpus: Mapping[str, Corpus], given: str) -> None:
     """Refuse, of a run that is not begun yet, what would be of no use when it is at its end."""
     if "dev" in corpus and not corpus["dev"].labels.any():
         raise SettingsError(
-            f"{settings.corpus}: no text of dev has a label, so that nothing can be chosen on it; set a larger share aside, or put texts "
+            f"{given}: no text of dev has a label, so that nothing can be chosen on it; set a larger share aside, or put texts "
             "with labels into it"
         )
 

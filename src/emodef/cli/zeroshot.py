@@ -137,7 +137,12 @@ def zero_shot(
     if not file.rows:
         raise SettingsError("nothing to measure; name models, or runs that held labels out (--held-out)")
     found = file.named(names)
-    tables = zero_shot_tables(found)
+    shown = file.current(found)
+    if len(shown) < len(found):
+        console.print(
+            f"{len(found) - len(shown)} older rows of {rows}, on other texts or labels by that name, are left out"
+        )
+    tables = zero_shot_tables(shown)
     if json:
         typer.echo("[" + ",\n".join(row.to_line() for row in found) + "]")
     elif out is None:
@@ -210,7 +215,7 @@ def _corpora(
 
 
 def _held_out(source: Source, run: str, split: str, data_dir: str | None) -> tuple[Data, Data]:
-    from emodef.runs import DataChoice, RunFolder
+    from emodef.runs import DataChoice, RunFolder, check_texts
     from emodef.zeroshot.measuring import held_out_data
 
     folder = RunFolder.open(run.rpartition("=")[2])
@@ -218,4 +223,5 @@ def _held_out(source: Source, run: str, split: str, data_dir: str | None) -> tup
     splits = DataChoice(**{**vars(choice), "data_dir": data_dir or choice.data_dir}).load(
         folder.settings["corpus"], folder.settings.get("label_set")
     )
+    check_texts(folder, splits, {split} & {*folder.splits()})
     return held_out_data(source, splits, source.name, split)

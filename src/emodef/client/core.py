@@ -197,7 +197,7 @@ class Client:
                     raise answers.refusal(response)
                 return answers.answer(response, answers.job)
             except (OSError, HTTPException) as error:
-                raise ServerError(f"no answer came: {why(error)}") from error
+                raise ServerError(self._silent(error)) from error
             finally:
                 connection.close()
 
@@ -270,7 +270,7 @@ class Client:
             except (OSError, HTTPException) as error:
                 self.close()
                 if last or isinstance(error, TimeoutError):
-                    raise ServerError(f"no answer came: {why(error)}") from error
+                    raise ServerError(self._silent(error)) from error
                 time.sleep(0.1 * 2**attempt)
                 continue
             if response.status < 300:
@@ -282,6 +282,12 @@ class Client:
                 raise refused
             time.sleep(answers.pause(response))
         raise AssertionError("unreachable")
+
+    def _silent(self, error: BaseException) -> str:
+        """That no answer came, why, and what to look at."""
+        host, port = self._address
+        where = f"; is 'emodef serve' running at {host}{f':{port}' if port else ''}?"
+        return f"no answer came: {why(error)}{where if isinstance(error, ConnectionRefusedError) else ''}"
 
     def _connection(self) -> HTTPConnection:
         connection: HTTPConnection | None = getattr(self._local, "connection", None)

@@ -13,14 +13,20 @@ from emodef.errors import SettingsError
 
 
 def hold_out(
-    splits: Mapping[str, Corpus], *, dev: float = 0.0, test: float = 0.0, seed: int = 0
+    splits: Mapping[str, Corpus],
+    *,
+    dev: float = 0.0,
+    test: float = 0.0,
+    seed: int = 0,
+    first: str = "dev",
 ) -> dict[str, Corpus]:
     """Splits to train with: a corpus of one split ("all") becomes "train", less the shares set aside as "dev" and "test".
 
     Which side a text falls on is a hash of `seed` and the text (case and runs of blanks aside), not its place in the
     file: copies of a text stay together, and adding or removing rows moves no other row. So the shares come out
     roughly, not to the row. Each is cut from an end of its own: a test share that is set aside later holds no text
-    of the dev share that something was chosen on before.
+    of the dev share that something was chosen on before. first: "test" cuts test from the front and dev behind it, as
+    runs were read before there was that rule.
 
     Raises SettingsError for shares that are not between 0 and 1, that leave nothing on a side, or that ask for a split
     the corpus already has.
@@ -32,11 +38,8 @@ def hold_out(
     found = dict(splits)
     if set(found) == {"all"}:
         found = {"train": replace(found["all"], split="train")}
-    wanted = {
-        split: (share, start)
-        for split, share, start in (("test", test, 1 - test), ("dev", dev, 0.0))
-        if share
-    }
+    starts = {"test": 1 - test, "dev": 0.0} if first == "dev" else {"test": 0.0, "dev": test}
+    wanted = {split: share for split, share in (("test", test), ("dev", dev)) if share}
     if not wanted:
         return found
     if "train" not in found:
@@ -46,17 +49,19 @@ def hold_out(
             raise SettingsError(f"the corpus has a {split} split already; leave its share out")
     train = found["train"]
     places = [_place(text, seed) for text in train.texts]
-    for split, (share, start) in wanted.items():
+    rest = set(range(len(train)))
+    for split, share in wanted.items():
+        start = starts[split]
         rows = [i for i, place in enumerate(places) if start <= place < start + share]
         if not rows:
             raise SettingsError(
                 f"a share of {share:g} of {len(train)} texts leaves none for {split}; raise it"
             )
         found[split] = replace(train.take(rows), split=split)
-    rest = [i for i, place in enumerate(places) if dev <= place < 1 - test]
+        rest -= set(rows)
     if not rest:
         raise SettingsError(f"the shares leave none of {len(train)} texts to train on; lower them")
-    found["train"] = train.take(rest)
+    found["train"] = train.take(sorted(rest))
     return {split: found[split] for split in ("train", "dev", "test", *splits) if split in found}
 
 

@@ -44,8 +44,9 @@ def ray_processes(address: str | None, at_once: int) -> Iterator[tuple[Spawn, in
 
 
 def _threads(cores: Sequence[float], at_once: int) -> int:
-    """Of each process, on machines with so many cores. A process is on one machine: more than the largest has would never be free."""
-    return max(1, min(int(sum(cores)) // at_once, int(max(cores, default=0))))
+    """Of each process, on machines with so many cores: the most with which all find room, each on one machine."""
+    most = int(max(cores, default=0))
+    return next((n for n in range(most, 0, -1) if sum(int(each) // n for each in cores) >= at_once), 1)
 
 
 class Runner:

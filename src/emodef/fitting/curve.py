@@ -232,7 +232,8 @@ def _check_fits(corpus: Corpus, settings: CurveSettings) -> None:
     """Raise SettingsError unless every text has one label, and each size leaves texts to test on."""
     if not corpus.label_set.exclusive or (corpus.labels.sum(1) != 1).any():
         raise SettingsError(
-            f"{corpus.name} may have several labels a text, or none; the curve is of corpora with one"
+            f"{corpus.name} may have several labels a text, or none; the curve is of corpora with one: label every text once, and write "
+            "exclusive = true into the labels file"
         )
     if (most := max(settings.sizes)) >= len(corpus):
         raise SettingsError(

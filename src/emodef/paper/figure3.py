@@ -154,13 +154,13 @@ def figure3(
     """Tables of every study below `results`: slug -> table; one that says that nothing was run, where there is none."""
     parts: Parts = {}
     for folder in find_studies(results):
+        found = []
         try:
-            policies = dict.fromkeys(row.policy for row in folder.rows())
-            found = [read_scores(folder, policy, resamples=resamples, seed=seed) for policy in policies]
+            for policy in dict.fromkeys(row.policy for row in folder.rows()):
+                found.append(read_scores(folder, policy, resamples=resamples, seed=seed))
         except DataError as error:
             if report is not None:
                 report(f"left out: {error}")
-            continue
         for scores in found:
             start = f"{folder.path.name}-{scores.policy}"
             for metric in METRICS:

@@ -224,7 +224,7 @@ class Study:
         kept: list[Run] = []
         for run in runs:
             if self.corpus is None:
-                same = all(run.ids(split) == runs[0].ids(split) for split in SPLITS)
+                same = _texts(run) == _texts(runs[0])
             else:
                 same = all(run.folder.is_of(split, self.corpus[split]) for split in SPLITS)
             if same:
@@ -232,6 +232,11 @@ class Study:
             else:
                 tell(f"left out: {run.path}: its texts are not those of {self.corpus_name} here, but others")
         return kept
+
+
+def _texts(run: Run) -> list[str | list[str]]:
+    """What tells a run's texts from others: digests of them, else their ids."""
+    return [run.folder.noted_texts.get(split) or run.ids(split) for split in SPLITS]
 
 
 def _stored(group: Group, name: str) -> Scored | None:

@@ -81,7 +81,8 @@ def average(
     """Average runs and write the result as a run's folder, measured as one. Settings, tokenizer and heads are the first run's.
 
     shares: of the untuned encoder; of several the one best on dev is taken. Raises SettingsError for runs that do not go together, a
-    folder that is not free, and several shares without a dev split; DataError where the corpus has other labels now.
+    folder that is not free, and several shares without a dev split; DataError where the corpus has other labels
+    now, or a run other texts for dev or test.
     """
     folder = Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -96,7 +97,12 @@ def average(
     corpus = training_corpus(first.settings, whole)
     check_labels(corpus, first.label_set, paths[0])
     for run in runs:
-        check_texts(run, corpus, run.splits())
+        check_texts(
+            run,
+            corpus,
+            run.splits(),
+            f"make the models to be averaged on one corpus, that of {paths[0]} as it is now",
+        )
     mean = mean_of([dict(each.model.named_parameters()) for each in trained])
     untuned = _untuned(first) if any(shares) else {}
     del trained[1:]

@@ -79,7 +79,8 @@ def load_source(
         data_dir = None if choice is None else choice.data_dir
         opened = RunFolder.open(run)
         corpus = opened.corpus(data_dir)
-        check_texts(opened, corpus, {"dev"} & {*opened.splits()})
+        remedy = "put them back as they were, or name others with --data"
+        check_texts(opened, corpus, {"dev"} & {*opened.splits()}, remedy)
         trained = TrainedModel.load(folder)
     else:
         trained = TrainedModel.load(folder)

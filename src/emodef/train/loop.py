@@ -22,7 +22,7 @@ from emodef.corpora import Corpus
 from emodef.errors import SettingsError, TrainingError
 from emodef.labels import LabelSet
 from emodef.metrics import averages, count, decide
-from emodef.runs import fingerprint
+from emodef.runs import digest_of, fingerprint
 from emodef.train.architectures import takes_segments
 from emodef.train.batches import StepBatches
 from emodef.train.checkpoint import TrainedModel
@@ -39,7 +39,7 @@ from emodef.train.resume import load_best, load_state, precision_of, save_best, 
 from emodef.train.sampling import epoch_ends
 from emodef.train.settings import TrainSettings
 from emodef.train.starting import starting_model
-from emodef.train.teachers import Lessons, lessons, with_texts
+from emodef.train.teachers import Lessons, asked_texts, lessons, with_texts
 
 __all__ = ["Interrupted", "Trained", "learning_rate_factor", "train"]
 
@@ -119,7 +119,8 @@ def train(
         "tokens": [0, 0],  # real, computed
         "window": {},  # losses since the last line of the log
         "precision": precision,
-        "corpus": fingerprint(corpus, ("train", "dev")),  # all that training reads
+        "corpus": fingerprint(corpus, ("train", "dev")),
+        "unlabelled": digest_of(taught.texts),  # of which those of test are left out
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
     }
@@ -127,6 +128,8 @@ def train(
     if resume:
         saved = load_state(state, trained.model, optimizer, log.note)
         if saved is not None:
+            # an earlier emodef, which noted none, learned all
+            saved.setdefault("unlabelled", digest_of(asked_texts(settings, train_split)))
             _check_same_run(progress, saved, log)
             start, progress = saved.pop("step"), {**progress, **saved}
         log.rewind(start, len(progress["epochs"]))
@@ -273,6 +276,10 @@ def _check_same_run(now: Mapping[str, Any], saved: Mapping[str, Any], log: Train
     if saved.get("corpus", now["corpus"]) != now["corpus"]:
         raise SettingsError(
             "this run was started on other texts, labels or definitions; resume it with those, or start a new one"
+        )
+    if saved["unlabelled"] != now["unlabelled"]:
+        raise SettingsError(
+            "this run was started on other texts without labels, with another dev or test or before those were left out; start a new one"
         )
     for what in ("processes", "threads"):
         if saved.get(what) != now[what]:

@@ -9,7 +9,6 @@ they say stands in RUN/unlabelled_probabilities.npz. Torch is imported only wher
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +28,7 @@ from emodef.corpora.describe import normalise
 from emodef.corpora.files import read_texts
 from emodef.errors import DataError, EmodefError, SettingsError
 from emodef.labels import LabelSet
-from emodef.runs import load_label_set, model_folder, read_json
+from emodef.runs import digest_of, load_label_set, model_folder, read_json
 
 if TYPE_CHECKING:
     from emodef.train.settings import TrainSettings
@@ -195,24 +194,27 @@ def lessons(
     teacher that lacks a label.
     """
     train = splits["train"]
-    asked = _asked(settings, train)
+    asked = asked_texts(settings, train)
     found = Lessons(asked, targets(settings, train, asked, cpu=cpu, tell=tell))
-    elsewhere = [text for split, part in splits.items() if split != "train" for text in part.texts]
-    return found.without(np.ones(len(train), dtype=bool), elsewhere)
+    return found.without(np.ones(len(train), dtype=bool), _texts_elsewhere(splits))
 
 
 def unlabelled_texts(settings: TrainSettings, splits: Mapping[str, Corpus]) -> list[str]:
     """The texts of the file that the setting `unlabelled` names, less those of the corpus and repeated ones; none by default.
 
-    A text of dev or test is left out in whatever case and with whatever blanks. Raises DataError for a file that cannot be read, or has no
+    A text of dev or test is left out whatever its case, blanks and punctuation. Raises DataError for a file that cannot be read, or has no
     text that the training texts lack.
     """
-    asked = _asked(settings, splits["train"])
-    elsewhere = [text for split, part in splits.items() if split != "train" for text in part.texts]
-    return [text for text, stays in zip(asked, _others_than(asked, elsewhere), strict=True) if stays]
+    asked = asked_texts(settings, splits["train"])
+    kept = _others_than(asked, _texts_elsewhere(splits))
+    return [text for text, stays in zip(asked, kept, strict=True) if stays]
 
 
-def _asked(settings: TrainSettings, train: Corpus) -> list[str]:
+def _texts_elsewhere(splits: Mapping[str, Corpus]) -> list[str]:
+    return [text for split, part in splits.items() if split != "train" for text in part.texts]
+
+
+def asked_texts(settings: TrainSettings, train: Corpus) -> list[str]:
     """The texts of that file that the training texts lack: what teachers are asked about, whatever the other splits."""
     if settings.unlabelled is None:
         return []
@@ -330,7 +332,7 @@ def probabilities_of(
 
     Raises DataError for a teacher with neither weights nor the probabilities of these texts.
     """
-    digest, scores, weights = texts_digest(texts), teacher.scores, teacher.weights()
+    digest, scores, weights = digest_of(texts), teacher.scores, teacher.weights()
     store = teacher.path / stored_as
     stored: dict[str, Any] = {}
     if store.is_file():
@@ -359,11 +361,6 @@ def probabilities_of(
         np.savez_compressed(buffer, **stored)
         write_bytes(store, buffer.getvalue())
     return stored["names"].tolist(), stored[scores].astype(np.float32)
-
-
-def texts_digest(texts: Sequence[str]) -> str:
-    """A digest of some texts."""
-    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> dict[str, Any]:

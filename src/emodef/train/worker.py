@@ -48,7 +48,7 @@ def work(order: Mapping[str, Any]) -> None:
 
     folder, choice = Path(order["folder"]), DataChoice(**order["data"])
     settings = TrainSettings(**order["settings"])
-    if (folder / "metrics.json").exists() and _is_made(folder, settings):
+    if (folder / "metrics.json").exists() and _is_made(folder, settings, order["fingerprint"]):
         return  # by another experiment, since this one was planned
     if not order["resume"] and (folder / "settings.json").exists():
         with locked(folder):
@@ -74,9 +74,14 @@ def _saved(folder: Path, settings: TrainSettings) -> TrainSettings:
     return saved
 
 
-def _is_made(folder: Path, settings: TrainSettings) -> bool:
+def _is_made(folder: Path, settings: TrainSettings, data: str) -> bool:
     """Whether a finished run is the planned one, and whole. Raises SettingsError, saying what to do, where it is not."""
+    from emodef.runs import read_json
+
     _saved(folder, settings)
+    noted = read_json(folder / "metrics.json")["training"].get("corpus")
+    if noted not in (None, data):
+        raise SettingsError(f"{folder} holds a finished run on other texts or labels; move it away")
     if not (folder / "probabilities.npz").exists():
         raise SettingsError(
             f"{folder} holds a finished run without its probabilities.npz; copy that there too, or move the folder away to train again"

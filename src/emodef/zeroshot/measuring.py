@@ -16,7 +16,7 @@ from emodef.errors import SettingsError
 from emodef.evaluation import evaluate_probabilities
 from emodef.predictor.head import sigmoid, softmax
 from emodef.runs import fingerprint
-from emodef.zeroshot.methods import Scorer, Scores, Task, log_odds
+from emodef.zeroshot.methods import NEED_BACKGROUND, Scorer, Scores, Task, log_odds
 from emodef.zeroshot.rows import METRICS, Row, RowFile
 from emodef.zeroshot.sources import Source
 
@@ -77,7 +77,10 @@ def measure(source: Source, data: Data, file: RowFile, *, tell: Tell = lambda me
     scorer = Scorer(source, Task(corpus.texts, corpus.label_set, data.background, data.rate))
     made: list[Row] = []
     for method, scoring in scorer.methods().items():
-        if file.has((data.task, print_of, source.weights, method), background=bool(data.background)):
+        needing = (
+            NEED_BACKGROUND.get(method) if data.background else None
+        )  # which was left out where there was none
+        if file.has((data.task, print_of, source.weights, method), needing):
             continue
         began = time.monotonic()
         tell(f"{data.task}: {source.name}, {method}")
@@ -123,7 +126,6 @@ def measured(scores: Scores, source: Source, data: Data, print_of: str, seconds:
         measures={name: report.summary[name] for name in METRICS},
         each=each,
         seconds=round(seconds, 2),
-        about={} if data.background else {"background": False},
     )
 
 

@@ -32,6 +32,8 @@ COSINES = {  # method -> what is embedded for a label
     "cosine with definition": "{definition}",
     "cosine with both": "{name}: {definition}",
 }
+# method -> the policy that is left out where there are no background texts
+NEED_BACKGROUND = {"matching": "background"} | dict.fromkeys(COSINES, "levelled")
 CROSSED = 512  # texts of which all pairs are made at a time
 
 

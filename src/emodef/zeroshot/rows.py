@@ -59,15 +59,19 @@ class RowFile:
         self.path = Path(path)
         self.rows: list[Row] = _read(self.path) if self.path.exists() else []
 
-    def has(self, group: tuple[str, ...], *, background: bool = False) -> bool:
-        """Whether a method was measured there already; background: with background texts, without which some policies are missing."""
-        return any(
-            row.group == group and (not background or row.about.get("background", True)) for row in self.rows
-        )
+    def has(self, group: tuple[str, ...], policy: str | None = None) -> bool:
+        """Whether a method was measured there already, and under this policy."""
+        return any(row.group == group and policy in (None, row.policy) for row in self.rows)
 
     def named(self, names: Mapping[str, str]) -> list[Row]:
         """The rows, a model's under the name it has in `names` (weights -> name): an earlier call may have named it otherwise."""
         return [replace(row, model=names.get(row.weights, row.model)) for row in self.rows]
+
+    @staticmethod
+    def current(rows: Sequence[Row]) -> list[Row]:
+        """The rows on each task's texts, labels and definitions as they were last: a task of that name may have had others."""
+        last = {row.task: row.data for row in rows}
+        return [row for row in rows if row.data == last[row.task]]
 
     def add(self, rows: Sequence[Row]) -> None:
         """Put rows behind the others, atomically, and in place of what was measured of the same method before."""
