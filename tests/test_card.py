@@ -14,7 +14,7 @@ import pytest
 
 from commands import emodef_command
 from emodef.calibration import Calibration
-from emodef.card import measure, write_card
+from emodef.card import Measured, card_text, measure, write_card
 from emodef.corpora import load_corpus
 from emodef.errors import DataError, SettingsError
 from emodef.labels import LabelSet
@@ -285,34 +285,30 @@ def test_the_page_says_what_else_it_was_made_from(tmp_path: Path) -> None:
     ).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("judged", "exclusive", "told"),
-    [
-        (
-            None,
-            False,
-            "Thresholds were tuned on dev of what it was trained on; none was chosen on these texts.",
-        ),
-        ("cross-validation", False, "Thresholds were chosen by cross-validation; none was"),
-        ("", False, "Thresholds were set without labelled texts; none was"),
-        (None, True, "The likeliest label is taken"),
-    ],
-)
-def test_the_page_says_how_thresholds_were_chosen(
-    tmp_path: Path, judged: str | None, exclusive: bool, told: str
-) -> None:
-    about: dict[str, Any] = {"name": "tiny", "corpus": "mine", "precision": "fp32"}
-    about |= {} if judged is None else {"judged": judged}
-    labels = replace(LABELS, exclusive=exclusive)
-    light = build_tiny_light(tmp_path / "light", labels=labels, about=about)
-    rows = "text,labels,split\n" + "".join(
-        f"so happy {n},joy,{s}\n" for n, s in enumerate(["train", "dev", "test"])
+def test_the_page_says_how_thresholds_were_chosen(light: Path, tmp_path: Path) -> None:
+    rows = "".join(f"so happy {n},joy,{split}\n" for n, split in enumerate(["train", "dev", "test"]))
+    (tmp_path / "mine.csv").write_text("text,label,split\n" + rows, encoding="utf-8")
+    predictor = Predictor.load(light)
+    elsewhere = measure(
+        predictor, data=str(tmp_path / "mine.csv"), columns={"split_column": "split"}, corpora=False
     )
-    (tmp_path / "mine.csv").write_text(rows, encoding="utf-8")
-    write_card(
-        light, data=str(tmp_path / "mine.csv"), columns={"split_column": "split"}, corpora=False, out=tmp_path
-    )
-    page = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert told in page
-    assert ("tuned on dev" in page) == (judged is None and not exclusive)
-    assert "- **Texts measured here**: dev 1, test 1." in page
+    own = replace(elsewhere, elsewhere=False, texts={"train": 1, "dev": 1, "test": 1})
+
+    def page(measured: Measured, *, exclusive: bool = False, **about: Any) -> str:
+        labels = replace(LABELS, exclusive=exclusive)
+        info = replace(predictor.info, label_set=labels, about={**predictor.info.about, **about})
+        return card_text(info, measured, command="emodef card", size=1)
+
+    assert "Thresholds were tuned on dev, whose own" in page(own)
+    assert "- **Texts**: train 1, dev 1, test 1." in page(own)
+    there = page(elsewhere)
+    assert "Thresholds were tuned on dev of what it was trained on; none was chosen on these texts." in there
+    assert "- **Texts measured here**: dev 1, test 1." in there
+    for judged, told in {
+        "cross-validation": "Thresholds were chosen by cross-validation; none was",
+        "": "Thresholds were set without labelled texts; none was",
+    }.items():
+        assert told in page(own, judged=judged)
+        assert "own threshold, tuned on dev" not in page(own, judged=judged)
+    assert "The likeliest label is taken" in page(own, exclusive=True)
+    assert "were tuned on dev" not in page(own, exclusive=True)

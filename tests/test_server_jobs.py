@@ -317,7 +317,7 @@ def command(process: int) -> bytes:
 
 def test_kill_9_and_restart_under_load_with_a_job_going_on(tiny_light: Path, tmp_path: Path) -> None:
     """Two workers are asked all the time; all processes are killed in mid-job; another server takes over, and finishes it."""
-    rows, jobs = 120_000, tmp_path / "jobs"  # more than is predicted until the last is killed
+    rows, jobs = 80_000, tmp_path / "jobs"  # more than is predicted until the last is killed
     source = write_rows(tmp_path / "rows.csv", rows, words=20)
 
     def parts() -> int:
