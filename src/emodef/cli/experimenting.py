@@ -107,15 +107,11 @@ def planned_runs(
     from emodef.train.settings import TrainSettings
     from emodef.train.versions import this_hardware
 
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # OpenMP's, one for each level
+    fixed = int(given) if given.isdecimal() else 0
+
     def shared(runs: int) -> int:
-        given = (
-            os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-        )  # OpenMP's, one for each level
-        return (
-            int(given)
-            if given.isdecimal() and int(given)
-            else max(1, usable_cores() // min(jobs, max(1, runs)))
-        )
+        return fixed or max(1, usable_cores() // min(jobs, max(1, runs)))
 
     found, hardware = find_runs(results, canonical), this_hardware(cpu=cpu)
     plan = make_plan(specs, corpora, results, found, hardware=hardware, threads=shared(len(specs)))

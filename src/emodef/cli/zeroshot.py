@@ -140,7 +140,8 @@ def zero_shot(
     shown = file.current(found)
     if len(shown) < len(found):
         console.print(
-            f"{len(found) - len(shown)} older rows of {rows}, on other texts or labels by that name, are left out"
+            f"{len(found) - len(shown)} older rows of {rows}, on other texts or labels by that name, are left out",
+            markup=False,
         )
     tables = zero_shot_tables(shown)
     if json:

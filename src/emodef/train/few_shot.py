@@ -95,14 +95,13 @@ def few_epochs(settings: TrainSettings, texts: int) -> TrainSettings:
 
 def cross_validate(
     settings: TrainSettings,
-    corpus: Corpus,
+    splits: Mapping[str, Corpus],
     folder: Path,
     *,
-    others: Mapping[str, Corpus] | None = None,
     cpu: bool = False,
     log: TrainingLog | None = None,
 ) -> CrossValidated:
-    """Make the run on all texts but a fold, for each fold, below `folder`/folds; finished ones are not made again.
+    """Make the run on all training texts but a fold, for each fold, below `folder`/folds; finished ones are not made again.
 
     Raises SettingsError for several processes and for texts that are all the same; else as `train`.
     """
@@ -110,6 +109,7 @@ def cross_validate(
         raise SettingsError(
             "cross-validation runs in one process; set a dev split aside (--dev-share 0.2), or keep the last epoch (--set keep=last)"
         )
+    corpus = splits["train"]
     many = len(corpus) >= MANY
     fold = stratified_folds(
         corpus.labels, text_groups(corpus.texts), folds=SHARE if many else FOLDS, seed=settings.seed
@@ -125,12 +125,7 @@ def cross_validate(
     work = (
         folder / FOLD_FOLDER / hashlib.sha256(what.encode()).hexdigest()[:16]
     )  # of other settings, other folds
-    taught = lessons(
-        settings,
-        {**(others or {}), "train": corpus},
-        cpu=cpu,
-        tell=log.note if log is not None else lambda message: None,
-    )
+    taught = lessons(settings, splits, cpu=cpu, tell=(log or TrainingLog(None)).note)
     answers = []
     for held in held_out:
         if log is not None and not _answers(work, held).exists():

@@ -48,8 +48,9 @@ def work(order: Mapping[str, Any]) -> None:
 
     folder, choice = Path(order["folder"]), DataChoice(**order["data"])
     settings = TrainSettings(**order["settings"])
-    if (folder / "metrics.json").exists() and _is_made(folder, settings, order["fingerprint"]):
-        return  # by another experiment, since this one was planned
+    if (folder / "metrics.json").exists():  # made by another experiment, since this one was planned
+        _check_made(folder, settings, order["fingerprint"])
+        return
     if not order["resume"] and (folder / "settings.json").exists():
         with locked(folder):
             _clear(folder)
@@ -74,8 +75,8 @@ def _saved(folder: Path, settings: TrainSettings) -> TrainSettings:
     return saved
 
 
-def _is_made(folder: Path, settings: TrainSettings, data: str) -> bool:
-    """Whether a finished run is the planned one, and whole. Raises SettingsError, saying what to do, where it is not."""
+def _check_made(folder: Path, settings: TrainSettings, data: str) -> None:
+    """Raise SettingsError, saying what to do, where a finished run is not the planned one, or not whole."""
     from emodef.runs import read_json
 
     _saved(folder, settings)
@@ -86,7 +87,6 @@ def _is_made(folder: Path, settings: TrainSettings, data: str) -> bool:
         raise SettingsError(
             f"{folder} holds a finished run without its probabilities.npz; copy that there too, or move the folder away to train again"
         )
-    return True
 
 
 def _clear(folder: Path) -> None:
