@@ -61,7 +61,10 @@ def control_rows(block: Block, backbone: str) -> dict[str, Group | None]:
 def _setup_rows(block: Block, backbone: str, setup: Setup) -> dict[str, Group | None]:
     title = row_title(backbone, setup)
     rows = {title: block.find(backbone, setup.name)}
-    if setup.auxiliary:
+    if not setup.auxiliary:  # others have auxiliary steps beside its own, where its control was run
+        if (fewer := block.find(backbone, setup.name, steps_as_p=KNOWN.p)) is not None:
+            rows[f"{title}, {_FEWER}"] = fewer
+    else:
         rows[f"{title}, {_MORE}"] = block.find(backbone, setup.name, budget="primary")
         for clip in block.clips(backbone):
             rows[_held(title, clip)] = block.find(backbone, setup.name, auxiliary_clip=clip)
@@ -112,21 +115,24 @@ def _held_note(block: Block, backbone: str) -> tuple[str, ...]:
 def _comparisons(
     block: Block, backbone: str, rows: dict[str, Group | None]
 ) -> dict[str, tuple[Group | None, Group | None]]:
-    alone, fewer = rows[backbone], rows[f"{backbone}, {_FEWER}"]
+    """What -> (first, second): a setup with auxiliary steps over the one that its primary steps are those of, others over the first row."""
     pairs: dict[str, tuple[Group | None, Group | None]] = {}
     for setup in (*KNOWN.setups[1:], *block.further(backbone)):
         title = row_title(backbone, setup)
         plain = rows.get(title)
         if not setup.auxiliary:
-            pairs[f"{title} over {backbone}: equal steps"] = (alone, plain)
+            pairs[f"{title} over {backbone}: equal steps"] = (rows[backbone], plain)
             continue
-        pairs[f"{title} over {backbone}: equal steps in all"] = (alone, plain)
-        pairs[f"{title} over {backbone} {_FEWER}"] = (fewer, plain)
-        pairs[f"{title}, {_MORE}, over {backbone}"] = (alone, rows.get(f"{title}, {_MORE}"))
+        base = row_title(backbone, KNOWN.setup(setup.primary))
+        alone, fewer = rows.get(base), rows.get(f"{base}, {_FEWER}")
+        pairs[f"{title} over {base}: equal steps in all"] = (alone, plain)
+        pairs[f"{title} over {base} {_FEWER}"] = (fewer, plain)
+        pairs[f"{title}, {_MORE}, over {base}"] = (alone, rows.get(f"{title}, {_MORE}"))
         for clip in block.clips(backbone):
             held = _held(title, clip)
             pairs[f"{held}, over {title}"] = (plain, rows.get(held))
-            pairs[f"{held}, over {backbone} {_FEWER}"] = (fewer, rows.get(held))
+            pairs[f"{held}, over {base}: equal steps in all"] = (alone, rows.get(held))
+            pairs[f"{held}, over {base} {_FEWER}"] = (fewer, rows.get(held))
     return pairs
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+_AUXILIARY = {"cdp", "mlm"}  # tasks with steps of their own
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -30,7 +32,12 @@ class Setup:
     @property
     def auxiliary(self) -> bool:
         """Whether it has auxiliary steps."""
-        return bool({"cdp", "mlm"} & set(self.name.split("+")))
+        return bool(_AUXILIARY & set(self.name.split("+")))
+
+    @property
+    def primary(self) -> str:
+        """The setup that its primary steps are those of: "match" for "match+cdp", "none" for "cdp"."""
+        return "+".join(task for task in self.name.split("+") if task not in _AUXILIARY) or "none"
 
 
 @dataclass(frozen=True)
@@ -57,12 +64,15 @@ class Known:
         return Backbone(name or setting)
 
     def setup(self, name: str) -> Setup:
-        """A setup by its setting; one that the tables have no row for is called by its name."""
+        """A setup by its setting; one that the tables have no row for is called by its tasks, "match+CDP"."""
         tasks = sorted(name.split("+"))
+        titles = {}
         for setup in self.setups:
             if sorted(setup.name.split("+")) == tasks:
                 return setup
-        return Setup("+".join(tasks), "+".join(tasks))
+            titles[setup.name] = setup.title
+        beside = sorted(tasks, key=lambda task: task in _AUXILIARY)
+        return Setup("+".join(tasks), "+".join(titles.get(task, task) for task in beside))
 
 
 def _load() -> Known:

@@ -54,7 +54,7 @@ def sweep(block: Block, backbone: str) -> list[Point]:
         run = {
             group.settings["p"]
             for group in block.groups
-            if (group.backbone, group.setup) == (backbone, setup)
+            if (group.backbone, group.setup) == (backbone, setup) and "auxiliary_clip" not in group.settings
         }
         for p in sorted(run if setup.column is None else {*KNOWN.sweep, *run}):
             row = printed.rows.get(f"{p:g}") if beside and setup.column is not None else None

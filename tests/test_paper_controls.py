@@ -1,0 +1,53 @@
+"""The controls of setups whose auxiliary steps stand beside matching: over matching, not over the emotion task alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emodef.paper.controls import controls
+from emodef.paper.results import find_runs
+from emodef.paper.statistics import Study
+from emodef.paper.table3 import sweep
+from table_reading import by_row, value
+from tiny_results import MINILM, write_corpus, write_run
+
+
+def test_matching_with_the_papers_tasks_beside_it(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "data")
+    for name, given in {
+        "none": {},
+        "match": {"setup": "match", "skill": 0.5},
+        "half": {"setup": "match", "steps_as_p": 0.5, "skill": 0.3},
+        "mlm": {"setup": "mlm+match", "skill": 0.4},
+        "held": {"setup": "match+cdp", "auxiliary_clip": 0.1, "skill": 0.6},
+    }.items():
+        write_run(tmp_path / "results" / name, corpus, **MINILM, **given)
+    study = Study(find_runs(tmp_path / "results"), data_dir=tmp_path / "data", resamples=20)
+    parts = controls(study)
+    rows, gains = by_row(parts["minilm-minilm-fixed"]), by_row(parts["minilm-minilm-gains-fixed"])
+    matching, held = "MiniLM+match", "MiniLM+match+CDP, gradients held to 0.1"
+    assert [title for title, row in rows.items() if row["seeds"] == "42" and "match" in title] == [
+        matching,
+        f"{matching}, at their primary steps",
+        held,
+        f"{matching}+MLM",
+    ]
+    assert set(gains) == {
+        f"{matching} over MiniLM: equal steps",
+        f"{matching}+MLM over {matching}: equal steps in all",
+        f"{matching}+MLM over {matching} at their primary steps",
+        f"{held}, over {matching}: equal steps in all",
+        f"{held}, over {matching} at their primary steps",
+    }
+    tested = {
+        title: value(row["test F1 [95%]"])
+        for title, row in rows.items()
+        if title.startswith(matching) or title == held
+    }
+    gain = gains[f"{held}, over {matching} at their primary steps"]
+    assert gain["first"] == tested[f"{matching}, at their primary steps"]
+    assert gain["second"] == tested[held]
+    assert gains[f"{held}, over {matching}: equal steps in all"]["first"] == tested[matching]
+    points = sweep(study.tabled[-1], "MiniLM")
+    assert [point.setup.title for point in points if point.total] == ["match+MLM"]
+    assert "match+CDP" not in {point.setup.title for point in points}  # its steps are others than the sweep's
