@@ -39,6 +39,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# as measured, longest first
+_LONGEST = (
+    "test_cluster", "test_experiments_train", "test_server_jobs", "test_resume", "test_loop", "test_export", "test_card",
+    "test_transfer", "test_transfer_bench",
+)  # fmt: skip
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than there are cores: tests of servers and of killed processes wait a good part of their time."""
     is_linux = hasattr(os, "sched_getaffinity")
@@ -46,8 +53,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long are begun first, so that no process is still at one when the others have nothing left."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Files that take long are begun first, the longest before all: no process is to be at one when the others have nothing left."""
+    place = {name: number for number, name in enumerate(_LONGEST)}
+    items.sort(
+        key=lambda item: (place.get(item.path.stem, len(place)), item.get_closest_marker("long") is None)
+    )
 
 
 @pytest.fixture(autouse=True)

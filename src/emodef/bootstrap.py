@@ -91,7 +91,10 @@ def interval(samples: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floa
     undefined = np.isnan(values).all(axis=0)
     if not undefined.size:  # of (R, 0) numpy's quantiles would be (0,), and not a pair of them
         return np.empty(undefined.shape), np.empty(undefined.shape)
-    low, high = np.nanquantile(np.where(undefined, 0.0, values), (tail, 1 - tail), axis=0)
+    defined = np.where(undefined, 0.0, values)
+    # nanquantile, which takes one column at a time, only where it must
+    quantiles = np.nanquantile if np.isnan(defined).any() else np.quantile
+    low, high = quantiles(defined, (tail, 1 - tail), axis=0)
     return np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
 
 

@@ -39,7 +39,8 @@ def compare(
         str | None, typer.Option(help="With --out: title of the page. By default Runs compared.")
     ] = None,
     introduction: Annotated[
-        Path | None, typer.Option(help="With --out: a Markdown file to put under the title.")
+        Path | None,
+        typer.Option(help="With --out: a Markdown file to put under the title.", exists=True, dir_okay=False),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the tables here, as one Markdown page.")] = None,
 ) -> None:
@@ -49,6 +50,7 @@ def compare(
     """
     if out is None and (heading is not None or introduction is not None):
         raise SettingsError("--heading and --introduction are for a page; name its file with --out")
+    options.refuse_input(out, introduction)
     from emodef.comparison import Contender, compare_runs
     from emodef.reporting import print_table
 

@@ -131,7 +131,7 @@ def recombine(
     from emodef.corpora import load_corpus
     from emodef.corpora.recombined import recombine as make
 
-    _refuse_input(name, out)
+    options.refuse_input(out, name)
     columns = options.columns(
         text_column, label_column, label_columns, None, split_column, delimiter, allow_unlabelled
     )
@@ -186,7 +186,7 @@ def pairs(
     if out is not None:
         if json:
             raise SettingsError("--json prints pairs and --out writes them: give one")
-        _refuse_input(name, out)
+        options.refuse_input(out, name)
     columns = options.columns(
         text_column, label_column, label_columns, id_column, split_column, delimiter, allow_unlabelled
     )
@@ -211,13 +211,6 @@ def pairs(
     for row in shown:
         table.add_row(*(Text(row[key]) for key in ("text", "label", "definition", "pair")))
     options.output().print(table)
-
-
-def _refuse_input(name: str, out: Path) -> None:
-    """Raise SettingsError where `out` is the corpus itself, or one of its files."""
-    source = Path(name)
-    if out.exists() and source.exists() and any(out.samefile(path) for path in (source, *source.glob("*"))):
-        raise SettingsError(f"--out {out}: is the input itself; name another file")
 
 
 def _split_of(splits: Mapping[str, Corpus], split: str | None, name: str) -> Corpus:

@@ -133,6 +133,7 @@ def evaluate(
     )
     if data is None and given:
         raise SettingsError(f"{option_names(given)}: this is about other data; name it with --data")
+    options.refuse_input(out, data)
     if path is None or any((path / name).is_file() for name in ("model.json", "head.json")):
         measured = {"model": "shipped" if path is None else str(path)}
         reports = _light(path, data, split, scores, data_dir, on_error.value, given, quiet)

@@ -311,6 +311,16 @@ def report_unused(splits: Mapping[str, Corpus], quiet: bool = False) -> None:
         )
 
 
+def refuse_input(out: Path | None, *inputs: str | Path | None) -> None:
+    """Raise SettingsError where `out` is one of the inputs itself, or a file in one that is a folder."""
+    if out is None or not out.exists():
+        return
+    for given in inputs:
+        source = Path(given or "")
+        if given and any(path.exists() and out.samefile(path) for path in (source, *source.glob("*"))):
+            raise SettingsError(f"--out {out}: is the input itself; name another file")
+
+
 def write_page(out: Path, heading: str, introduction: Path | None, tables: Iterable[Table]) -> None:
     """Write tables as one Markdown page, under a title and the words of a file, and say so."""
     from emodef.atomic import write_text

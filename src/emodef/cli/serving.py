@@ -144,7 +144,7 @@ def _keys(path: Path | None) -> tuple[str, ...]:
             f"{KEYS_VARIABLE} is set and holds no key: anyone could use this server; give keys in it, or unset it"
         )
     if path is not None:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
         given = [line for line in lines if line and not line.startswith("#")]
         if not given:
             raise SettingsError(f"{path} holds no key; give one a line, made with: openssl rand -hex 24")

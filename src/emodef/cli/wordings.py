@@ -74,9 +74,11 @@ def compare(
     from emodef.reporting import print_table
     from emodef.wordings import compare_wordings, wordings_table
 
+    options.refuse_input(out, data, introduction)
     wordings: dict[str, Definitions] = {}
     for given in files:
         name, sign, path = given.partition("=")
+        options.refuse_input(out, path if sign else given)
         name = name if sign else Path(given).stem
         if name in wordings:
             raise SettingsError(f"two are called {name!r}; give one another name: NAME={path or given}")

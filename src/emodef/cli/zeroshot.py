@@ -103,6 +103,7 @@ def zero_shot(
     from emodef.zeroshot.rows import RowFile
     from emodef.zeroshot.tables import zero_shot_tables
 
+    options.refuse_input(out, introduction, labels, rows, *(corpus or ()))
     file, console = RowFile(rows), options.notes(quiet)
     directory = None if data_dir is None else str(data_dir)
     own = options.columns(text_column, label_column, label_columns, None, None, delimiter, allow_unlabelled)
@@ -145,7 +146,7 @@ def zero_shot(
         )
     tables = zero_shot_tables(shown)
     if json:
-        typer.echo("[" + ",\n".join(row.to_line() for row in found) + "]")
+        typer.echo("[" + ",\n".join(row.to_line() for row in shown) + "]")
     elif out is None:
         for table in tables:
             print_table(table, options.output())

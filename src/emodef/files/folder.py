@@ -95,6 +95,11 @@ class PartsFolder:
                 f"{self.path} holds finished parts, but since they were made {'; '.join(changes)}. "
                 "Give what was given then to go on with them, or begin anew with --restart"
             )
+        if not (self.path / MANIFEST).exists() and (strange := sorted(self.path.glob("part-*"))):
+            raise SettingsError(
+                f"{self.path} is where finished parts are kept, and holds files that 'emodef predict' has not written, such as "
+                f"{strange[0].name}; move them away, or name another --out"
+            )
         if earlier is None:
             self._clear()
         if earlier != manifest:
@@ -190,6 +195,8 @@ class PartsFolder:
             self.path.rmdir()
 
     def _clear(self) -> None:
+        if not (self.path / MANIFEST).exists():  # nothing was begun here: what is there is the user's
+            return
         for pattern in (*_HALF_WRITTEN, "part-*.*", MANIFEST):
             for path in self.path.glob(pattern):
                 path.unlink(missing_ok=True)
@@ -215,8 +222,8 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any], path: str = 
             found += differences(old, new, place)
         elif place == "settings on_error" and old == "fail":
             continue  # finished parts had no bad row, so they are what they would have been
-        elif old != new and place == "input path":
-            continue  # the same bytes in another place are the same input
+        elif old != new and place == "input path" and "hash" in earlier and "hash" in now:
+            continue  # the same bytes in another place are the same input; of an address nothing but its name is known
         elif old != new and place in ("input hash", "model hash", "labels hash"):
             found.append(f"the content of the {place.split()[0]} changed")
         elif old != new:

@@ -221,6 +221,7 @@ def open_source(given: str, text_column: str | None = None, format: str | None =
         raise SettingsError(
             "--file names a file; what is piped in is read without it: ... | emodef predict --input-format csv"
         )
+    given = _path_of(given)
     is_address = re.match(r"[a-z][a-z0-9+.-]+://", given) is not None
     if format is None:
         suffix = Path(given).suffix.lower()
@@ -251,6 +252,17 @@ def open_source(given: str, text_column: str | None = None, format: str | None =
             f"{given}: only Parquet is read from an address; copy the file here first, or pipe it in"
         )
     return TextSource(format, text_column, path=Path(given))
+
+
+def _path_of(given: str) -> str:
+    """The path of a file:// address of one file, so that it is known by its content; anything else as it is."""
+    if not given.startswith("file://") or any(letter in given for letter in "*?["):
+        return given
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname  # slow to import, and seldom needed
+
+    path = url2pathname(urlsplit(given).path)
+    return path if Path(path).is_file() else given
 
 
 def find_text_column(table: Table, wanted: str | None) -> str:

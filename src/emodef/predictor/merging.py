@@ -103,7 +103,11 @@ def merged_thresholds(
     if any(value != fixed for value in values):
         found["tuned"] = {labels.name: values}
         if sorted(taken) == list(range(len(below.label_set))):
-            found["tuned"] |= {level: list(tuned[level]) for level in labels.mappings if level in tuned}
+            for level in labels.mappings:  # some of its labels may have no child here
+                by_name = dict(zip(below.label_set.coarse[level].names, tuned.get(level, ()), strict=False))
+                names = labels.coarse[level].names
+                if by_name.keys() >= set(names):
+                    found["tuned"][level] = [by_name[name] for name in names]
     return found
 
 

@@ -74,6 +74,7 @@ def measure(source: Source, data: Data, file: RowFile, *, tell: Tell = lambda me
     """Everything a source can do on a task that is not in the file yet, put there method by method."""
     corpus = data.corpus
     print_of = fingerprint({corpus.split: corpus}, (corpus.split,))
+    file.asks(data.task, print_of)
     scorer = Scorer(source, Task(corpus.texts, corpus.label_set, data.background, data.rate))
     made: list[Row] = []
     for method, scoring in scorer.methods().items():
@@ -133,6 +134,7 @@ def own_labels(source: Source, data: Data, file: RowFile) -> list[Row]:
     """How a source does on labels it was trained on, with its own thresholds: what zero-shot is compared with."""
     corpus = data.corpus
     print_of = fingerprint({corpus.split: corpus}, (corpus.split,))
+    file.asks(data.task, print_of)
     if file.has((data.task, print_of, source.weights, "trained")):
         return []
     assert source.label_set is not None

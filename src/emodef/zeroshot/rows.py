@@ -58,6 +58,11 @@ class RowFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.rows: list[Row] = _read(self.path) if self.path.exists() else []
+        self._asked: dict[str, str] = {}
+
+    def asks(self, task: str, data: str) -> None:
+        """Note on which texts, labels and definitions (their fingerprint) a task's results are wanted now."""
+        self._asked[task] = data
 
     def has(self, group: tuple[str, ...], policy: str | None = None) -> bool:
         """Whether a method was measured there already, and under this policy."""
@@ -67,10 +72,10 @@ class RowFile:
         """The rows, a model's under the name it has in `names` (weights -> name): an earlier call may have named it otherwise."""
         return [replace(row, model=names.get(row.weights, row.model)) for row in self.rows]
 
-    @staticmethod
-    def current(rows: Sequence[Row]) -> list[Row]:
-        """The rows on each task's texts, labels and definitions as they were last: a task of that name may have had others."""
-        last = {row.task: row.data for row in rows}
+    def current(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows on each task's texts, labels and definitions as they are wanted now, else as they were last: a task of that name may
+        have had others."""
+        last = {row.task: row.data for row in rows} | self._asked
         return [row for row in rows if row.data == last[row.task]]
 
     def add(self, rows: Sequence[Row]) -> None:

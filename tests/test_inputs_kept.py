@@ -1,0 +1,158 @@
+"""What a user had is there afterwards: inputs under another name, files in the folder of parts; and streams that are closed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from commands import emodef_command
+from emodef.cli.serving import _keys
+from emodef.errors import SettingsError
+from emodef.files.job import Interrupted, Watch, predict_file
+from emodef.files.predictions import Options
+from emodef.files.sources import open_source
+from emodef.labels import LabelSet
+from emodef.predictor import Predictor
+from tiny_light import build_tiny_light
+
+SAMPLE = Path(__file__).parent.parent / "examples" / "sample"
+
+
+def write_parquet(path: Path, text: str) -> str:
+    path.parent.mkdir(exist_ok=True)
+    pl.DataFrame({"text": [f"{text} {number}" for number in range(6)]}).write_parquet(path)
+    return f"file://{path}"
+
+
+def test_an_address_of_a_file_here_is_the_file(predictor: Predictor, tmp_path: Path) -> None:
+    given = write_parquet(tmp_path / "a b.parquet", "happy").replace(" ", "%20")
+    before = (tmp_path / "a b.parquet").read_bytes()
+    with pytest.raises(SettingsError, match="is the input itself"):
+        predict_file(open_source(given), tmp_path / "a b.parquet", predictor, Options())
+    assert (tmp_path / "a b.parquet").read_bytes() == before
+    assert open_source(write_parquet(tmp_path / "x" / "1.parquet", "so").replace("1", "*")).rows == 6
+
+
+class Once(Watch):
+    """Ctrl-C after the first part."""
+
+    def advance(self, rows: int) -> None:
+        raise KeyboardInterrupt
+
+
+def test_parts_of_one_file_are_not_anothers(predictor: Predictor, tmp_path: Path) -> None:
+    first, second = (write_parquet(tmp_path / name / "x.parquet", name) for name in ("happy", "angry"))
+    out = tmp_path / "out.csv"
+    with pytest.raises(Interrupted):
+        predict_file(open_source(first), out, predictor, Options(), part_size=2, watch=Once())
+    with pytest.raises(SettingsError, match="the content of the input changed"):
+        predict_file(open_source(second), out, predictor, Options(), part_size=2)
+    patterns = [address.replace("x.parquet", "*.parquet") for address in (first, second)]
+    other = tmp_path / "pattern.csv"
+    predict_file(open_source(patterns[0]), other, predictor, Options(), part_size=2)
+    other.unlink()
+    with pytest.raises(Interrupted):
+        predict_file(open_source(patterns[0]), other, predictor, Options(), part_size=2, watch=Once())
+    with pytest.raises(SettingsError, match="the input path changed"):
+        predict_file(open_source(patterns[1]), other, predictor, Options(), part_size=2)
+
+
+@pytest.mark.parametrize("name", ["part-1.txt", "part-00000.csv", "part-00000.json"])
+def test_a_folder_by_that_name_that_is_the_users(predictor: Predictor, tmp_path: Path, name: str) -> None:
+    given, mine = tmp_path / "in.csv", tmp_path / "out.csv.parts" / name
+    given.write_text("text\nso happy\n")
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    for restart in (False, True):
+        with pytest.raises(SettingsError, match=rf"has not written, such as {name}; move them away"):
+            predict_file(open_source(str(given)), tmp_path / "out.csv", predictor, Options(), restart=restart)
+        assert [path.name for path in mine.parent.iterdir()] == [name]
+        assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate", "--data", "test.jsonl", "--out", "test.jsonl"],
+        ["labels", "compare", "mine.toml", "--data", "test.jsonl", "--out", "mine.toml"],
+        ["labels", "compare", "mine.toml", "--data", "test.jsonl", "--introduction", "i.md", "--out", "i.md"],
+        ["zero-shot", "shipped", "--corpus", "test.jsonl", "--labels", "mine.toml", "--out", "test.jsonl"],
+        ["compare", "run", "--introduction", "i.md", "--out", "i.md"],
+    ],
+    ids=lambda command: f"{command[0]} {command[-1]}",
+)
+def test_no_command_writes_over_what_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in {"mine.toml": 'joy = "Being glad"\nsad = "Being sad"\n', "i.md": "Words"}.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "test.jsonl").write_bytes((SAMPLE / "test.jsonl").read_bytes())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    said = emodef_command(*command, code=2).stderr
+    assert "is the input itself" in " ".join(said.split())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_introduction_that_is_not_there_is_told_at_once() -> None:
+    said = emodef_command("compare", "run", "--introduction", "none.md", "--out", "x.md", code=2)
+    assert "none.md" in said.output
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closes streams as a POSIX shell does")
+@pytest.mark.parametrize(
+    ("closed", "arguments", "said"),
+    [
+        (">&-", "predict --file in.csv --out out.csv", "out.csv: 1 rows"),
+        ("2>&-", "predict --file in.csv --out out.csv", ""),
+        ("<&-", "predict", ""),  # as from an empty file
+    ],
+)
+def test_closed_streams(tiny_light: Path, tmp_path: Path, closed: str, arguments: str, said: str) -> None:
+    (tmp_path / "in.csv").write_text("text\nso happy\n")
+    line = f'exec "{sys.executable}" -m emodef {arguments} --model "{tiny_light}" {closed}'
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stderr
+    assert (tmp_path / "out.csv").exists() == ("--out" in arguments)
+
+
+def test_letters_that_the_terminals_encoding_lacks(tiny_light: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "emodef", "explain", "--model", str(tiny_light), "so happy \N{GRINNING FACE} é"],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "?" in done.stdout.decode("latin-1")
+    assert "é" in done.stdout.decode("latin-1")
+
+
+def test_keys_written_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("# mine\nsecret\n", encoding="utf-8-sig")
+    assert _keys(tmp_path / "keys") == ("secret",)
+
+
+def test_the_models_labels_in_another_order(tmp_path: Path) -> None:
+    """Of a mapping's coarser labels those without a child are not told of."""
+    ekman = {"glad": "joy", "cross": "anger", "scared": "fear"}
+    labels = LabelSet.from_dict(
+        {
+            "name": "mine",
+            "labels": [{"name": name, "definition": f"Being {name}"} for name in ekman],
+            "mappings": {"ekman": ekman},
+        }
+    )
+    model = Predictor.load(build_tiny_light(tmp_path / "light", labels=labels))
+    whole = model.label_set.coarse["ekman"].names
+    tuned = model.info.thresholds["tuned"]["ekman"]
+    turned = model.with_labels(known=["scared", "glad", "cross"])
+    found = dict(
+        zip(turned.label_set.coarse["ekman"].names, turned.info.thresholds["tuned"]["ekman"], strict=True)
+    )
+    assert set(found) == set(ekman.values())
+    assert found.items() <= dict(zip(whole, tuned, strict=True)).items()
