@@ -218,7 +218,7 @@ def test_in_a_pipe_no_figure_is_cut_off(runs: dict[str, Path], monkeypatch: pyte
 
 
 def test_what_only_a_page_has_is_refused_without_one(runs: dict[str, Path]) -> None:
-    for option in (["--heading", "A page"], ["--introduction", "words.md"]):
+    for option in (["--heading", "A page"], ["--introduction", __file__]):
         result = CliRunner().invoke(app, ["compare", str(runs["none"]), str(runs["match"]), *option])
         assert result.exit_code == 2
         assert "name its file with --out" in " ".join(result.stderr.split())
