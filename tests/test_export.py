@@ -32,6 +32,8 @@ from emodef.train.onnx_graph import export_graph, needs_segments
 from emodef.train.quantization import quantize
 from tiny_models import LABELS, TEXTS, tiny_model
 
+pytestmark = pytest.mark.long
+
 Backbone = Callable[..., Path]
 LONG = "The kettle is on, and I am afraid that nobody told her why. " * 12
 FILES = {"model.onnx", "tokenizer.json", "model.json", "README.md"}

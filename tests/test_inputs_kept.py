@@ -62,7 +62,7 @@ def test_parts_of_one_file_are_not_anothers(predictor: Predictor, tmp_path: Path
         predict_file(open_source(patterns[1]), other, predictor, Options(), part_size=2)
 
 
-@pytest.mark.parametrize("name", ["part-1.txt", "part-00000.csv", "part-00000.json"])
+@pytest.mark.parametrize("name", ["part-1.txt", "part-00000.csv", "part-00000.json", "joined.csv"])
 def test_a_folder_by_that_name_that_is_the_users(predictor: Predictor, tmp_path: Path, name: str) -> None:
     given, mine = tmp_path / "in.csv", tmp_path / "out.csv.parts" / name
     given.write_text("text\nso happy\n")

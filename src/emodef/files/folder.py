@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +26,7 @@ from emodef.files.records import Position
 
 MANIFEST, LOCK = "manifest.json", "lock"
 _HALF_WRITTEN = (".part-*", f".{MANIFEST}.*", "joined.*")
+_NAMED = ("part-*.*", "joined.*")  # as a user's files may be too: ours are there only beside a manifest
 
 
 class PartsFolder:
@@ -49,7 +51,7 @@ class PartsFolder:
         try:
             yield folder
         finally:
-            if not folder.removed and not (folder.path / MANIFEST).exists():
+            if not folder.removed and not folder._begun():
                 folder.remove()
             handle.close()
 
@@ -79,8 +81,13 @@ class PartsFolder:
     def begin(self, manifest: Mapping[str, Any], *, restart: bool, resumable: bool = True) -> None:
         """Make `manifest` the folder's. Parts of the same manifest stay; with `restart` none does, nor of what is not resumable.
 
-        Raises SettingsError, saying what differs, where there are parts of another one.
+        Raises SettingsError, saying what differs, where there are parts of another one, and where files by our names are the user's.
         """
+        if not self._begun() and (strange := sorted(chain(*map(self.path.glob, _NAMED)))):
+            raise SettingsError(
+                f"{self.path} is where finished parts are kept, and holds files that 'emodef predict' has not written, such as "
+                f"{strange[0].name}; move them away, or name another --out"
+            )
         manifest = json.loads(json.dumps(manifest))
         for pattern in _HALF_WRITTEN:  # by a process that was killed
             for path in self.path.glob(pattern):
@@ -95,17 +102,15 @@ class PartsFolder:
                 f"{self.path} holds finished parts, but since they were made {'; '.join(changes)}. "
                 "Give what was given then to go on with them, or begin anew with --restart"
             )
-        if not (self.path / MANIFEST).exists() and (strange := sorted(self.path.glob("part-*"))):
-            raise SettingsError(
-                f"{self.path} is where finished parts are kept, and holds files that 'emodef predict' has not written, such as "
-                f"{strange[0].name}; move them away, or name another --out"
-            )
         if earlier is None:
             self._clear()
         if earlier != manifest:
             # paths and columns may hold what no UTF-8 does: as escapes
             write_text(self.path / MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
         self.finished = dict(self._found())
+
+    def _begun(self) -> bool:
+        return (self.path / MANIFEST).exists()
 
     def _manifest(self) -> dict[str, Any] | None:
         try:
@@ -195,7 +200,7 @@ class PartsFolder:
             self.path.rmdir()
 
     def _clear(self) -> None:
-        if not (self.path / MANIFEST).exists():  # nothing was begun here: what is there is the user's
+        if not self._begun():  # what is there is the user's
             return
         for pattern in (*_HALF_WRITTEN, "part-*.*", MANIFEST):
             for path in self.path.glob(pattern):

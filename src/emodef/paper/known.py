@@ -66,11 +66,10 @@ class Known:
     def setup(self, name: str) -> Setup:
         """A setup by its setting; one that the tables have no row for is called by its tasks, "match+CDP"."""
         tasks = sorted(name.split("+"))
-        titles = {}
         for setup in self.setups:
             if sorted(setup.name.split("+")) == tasks:
                 return setup
-            titles[setup.name] = setup.title
+        titles = {setup.name: setup.title for setup in self.setups}
         beside = sorted(tasks, key=lambda task: task in _AUXILIARY)
         return Setup("+".join(tasks), "+".join(titles.get(task, task) for task in beside))
 

@@ -183,7 +183,7 @@ def effective(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_effect(setup: str) -> set[str]:
     tasks = set(setup.split("+"))
-    auxiliary = () if tasks & {"cdp", "mlm"} else _AUXILIARY
+    auxiliary = () if KNOWN.setup(setup).auxiliary else _AUXILIARY
     return {*auxiliary, *(key for key, task in _ONLY_WITH.items() if task not in tasks)}
 
 
