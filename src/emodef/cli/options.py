@@ -315,7 +315,7 @@ def refuse_input(out: Path | None, *inputs: str | Path | None) -> None:
     """Raise SettingsError where `out` is one of the inputs itself, or a file in one that is a folder."""
     if out is None or not out.exists():
         return
-    for source in map(Path, filter(None, inputs)):
+    for source in (Path(given) for given in inputs if given):
         if any(path.exists() and out.samefile(path) for path in (source, *source.glob("*"))):
             raise SettingsError(f"--out {out}: is the input itself; name another file")
 
