@@ -35,7 +35,8 @@ def test_an_address_of_a_file_here_is_the_file(predictor: Predictor, tmp_path: P
     with pytest.raises(SettingsError, match="is the input itself"):
         predict_file(open_source(given), tmp_path / "a b.parquet", predictor, Options())
     assert (tmp_path / "a b.parquet").read_bytes() == before
-    assert open_source(write_parquet(tmp_path / "x" / "1.parquet", "so").replace("1.parquet", "*.parquet")).rows == 6
+    one = write_parquet(tmp_path / "x" / "one.parquet", "so")
+    assert open_source(one.replace("one.parquet", "*.parquet")).rows == 6
 
 
 class Once(Watch):
