@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from commands import emodef_command
+from emodef.atomic import write_text
 from emodef.cli.serving import _keys
 from emodef.errors import SettingsError
 from emodef.files.job import Interrupted, Watch, predict_file
@@ -105,6 +108,35 @@ def test_an_introduction_that_is_not_there_is_told_at_once() -> None:
     assert "none.md" in said.output
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_of_a_link_the_file_is_written(predictor: Predictor, tmp_path: Path) -> None:
+    given, kept, link = tmp_path / "in.csv", tmp_path / "kept" / "mine.csv", tmp_path / "out.csv"
+    given.write_text("text\nso happy\nwhy\nso glad\n")
+    kept.parent.mkdir()
+    link.symlink_to(kept)
+    with pytest.raises(Interrupted, match=re.escape(str(kept) + ".parts")):
+        predict_file(open_source(str(given)), link, predictor, Options(), part_size=1, watch=Once())
+    assert predict_file(open_source(str(given)), link, predictor, Options(), part_size=1).rows == 3
+    assert link.is_symlink()
+    assert kept.read_text().startswith("text,predicted")
+    assert [path.name for path in kept.parent.iterdir()] == ["mine.csv"]
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert kept.read_text() == "new"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no named pipes")
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    pipe, found = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: found.append(pipe.read_text()))
+    reader.start()
+    write_text(pipe, "words")
+    reader.join(10)
+    assert found == ["words"]
+    assert pipe.is_fifo()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="closes streams as a POSIX shell does")
 @pytest.mark.parametrize(
     ("closed", "arguments", "said"),
@@ -136,6 +168,12 @@ def test_letters_that_the_terminals_encoding_lacks(tiny_light: Path) -> None:
 def test_keys_written_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# mine\nsecret\n", encoding="utf-8-sig")
     assert _keys(tmp_path / "keys") == ("secret",)
+
+
+def test_keys_in_another_encoding_are_told(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("secret\n", encoding="utf-16")
+    with pytest.raises(SettingsError, match="is not UTF-8 text"):
+        _keys(tmp_path / "keys")
 
 
 def test_the_models_labels_in_another_order(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from commands import emodef_command
 from emodef.corpora import Corpus
 from emodef.errors import DataError, SettingsError
 from emodef.evaluation import evaluate
+from emodef.labels import LabelSet
 from emodef.measuring import choose_split, light_reports, own_corpus, policies, read_corpus
 from emodef.predictor import Predictor
+from test_corpora import isear
 from tiny_light import build_tiny_light
 
 ROWS = (
@@ -95,6 +97,18 @@ def test_a_model_of_ones_own_data_needs_the_data_named(tmp_path: Path) -> None:
     assert own_corpus(Predictor.load(known)) == "goemotions"
     with pytest.raises(SettingsError, match=r"mine\.csv"):
         own_corpus(Predictor.load(named))
+
+
+def test_a_corpus_without_a_test_split_may_be_what_a_model_learned(tmp_path: Path) -> None:
+    labels = LabelSet.load("isear")
+    model = build_tiny_light(tmp_path / "light", labels=labels, about={"corpus": "isear"})
+    (tmp_path / "isear").mkdir()
+    rows = isear(("joy", "1", "We won."), ("fear", "2", "I was alone in a dark wood."))
+    (tmp_path / "isear" / "isear.csv").write_text(rows, encoding="utf-8")
+    refused = emodef_command("evaluate", model, "--data-dir", tmp_path, code=2)
+    assert "has no test split, so the model may have learned" in " ".join(refused.stderr.split())
+    measured = emodef_command("evaluate", model, "--data-dir", tmp_path, "--split", "all")
+    assert "macro average" in measured.stdout
 
 
 def test_columns_need_data(tiny_light: Path) -> None:

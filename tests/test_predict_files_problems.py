@@ -11,6 +11,7 @@ import pytest
 
 from emodef.errors import DataError, SettingsError
 from emodef.files.predictions import Options
+from emodef.files.records import DEEPEST
 from emodef.files.sources import GivenTexts, open_source
 from emodef.predictor import Predictor
 from tiny_files import OUTPUTS, predicted, rows_of
@@ -127,3 +128,16 @@ def test_texts_that_are_too_long(predict: Any, name: str) -> None:
 def test_how_long_a_text_may_be_is_a_number() -> None:
     with pytest.raises(SettingsError, match="most_characters is 0; it must be 1 or more"):
         Options(most_characters=0)
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_a_row_nested_very_deep_costs_itself_alone(predict: Any, out: str) -> None:
+    depths = [1, DEEPEST - 1, DEEPEST, 500, 960, 5_000]
+    rows = [f'{{"text": "so happy", "more": {"[" * depth}1{"]" * depth}}}' for depth in depths]
+    brackets = json.dumps({"text": "why", "more": "\\" + "[" * 1_000 + '"' + "[" * 1_000})
+    path, summary = predict("in.jsonl", "\n".join([*rows, brackets, ""]), f"out.{out}")
+    assert [(problem.row, problem.reason) for problem in summary.shown] == [
+        (row, f"is nested more than {DEEPEST} levels deep") for row in (3, 4, 5, 6)
+    ]
+    if out != "jsonl":  # there such rows stand as they came
+        assert [row["text"] for row in rows_of(path)][:2] == ["so happy"] * 2

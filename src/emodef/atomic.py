@@ -14,13 +14,18 @@ from typing import IO, Any
 def open_atomic(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
     """Open a temporary neighbour of `path`; on success it replaces `path`, on any error it is removed.
 
+    Of a link, the file it points to is replaced. What is no file, such as /dev/stdout or a named pipe, is written as it is opened.
     Raises OSError when the folder cannot be written or the disk is full; `path` is then as it was.
     """
-    target = Path(path)
+    target = behind_links(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     if "b" not in mode:
         options.setdefault("encoding", "utf-8")
         options.setdefault("newline", "")
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        with open(path, mode, **options) as handle:
+            yield handle
+        return
     descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(descriptor, mode, **options) as handle:
@@ -32,6 +37,11 @@ def open_atomic(path: str | os.PathLike[str], mode: str = "w", **options: Any) -
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def behind_links(path: str | os.PathLike[str]) -> Path:
+    """The file that a link points to, by way of other links too; any other path as it is given."""
+    return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

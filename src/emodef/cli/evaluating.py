@@ -237,6 +237,11 @@ def _light(
     own = data is None
     name = own_corpus(predictor) if data is None else data
     splits = read_corpus(name, predictor.label_set, data_dir=data_dir, on_error=on_error, **columns)
+    if own and split is None and "test" not in splits:
+        raise SettingsError(
+            f"{name} has no test split, so the model may have learned from any of its texts; name others with --data, or measure these all "
+            f"the same with --split {next(iter(splits))}"
+        )
     corpus = choose_split(splits, name, split)
     options.report_problems([corpus], quiet)
     with progress(len(corpus), quiet or len(corpus) < options.WITH_BAR) as advance:

@@ -144,7 +144,10 @@ def _keys(path: Path | None) -> tuple[str, ...]:
             f"{KEYS_VARIABLE} is set and holds no key: anyone could use this server; give keys in it, or unset it"
         )
     if path is not None:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        try:
+            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        except UnicodeDecodeError:
+            raise SettingsError(f"{path} is not UTF-8 text; save it as UTF-8, a key a line") from None
         given = [line for line in lines if line and not line.startswith("#")]
         if not given:
             raise SettingsError(f"{path} holds no key; give one a line, made with: openssl rand -hex 24")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from emodef import locks
-from emodef.atomic import open_atomic, write_bytes, write_text
+from emodef.atomic import behind_links, open_atomic, write_bytes, write_text
 from emodef.errors import DataError, SettingsError
 from emodef.files.predictions import Finished
 from emodef.files.records import Position
@@ -179,7 +179,7 @@ class PartsFolder:
                 file.flush()
                 os.fsync(file.fileno())
         self._write_problems()
-        os.replace(joined, self.out)
+        os.replace(joined, behind_links(self.out))
 
     def _write_problems(self) -> None:
         target = problems_path(self.out)
@@ -208,7 +208,8 @@ class PartsFolder:
 
 
 def parts_path(out: Path) -> Path:
-    """The folder of an output's parts."""
+    """The folder of an output's parts: beside the file itself, so that it can take their place, where the output is a link."""
+    out = behind_links(out)
     return out.with_name(out.name + ".parts")
 
 

@@ -7,6 +7,7 @@ A row keeps its raw text beside its values, so that what was read can be written
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from typing import IO, Any
 MAX_QUOTED = (
     2**24
 )  # bytes over which a quoted field may run from line to line: else one stray quote takes the whole file
+DEEPEST = 200  # levels of a JSON row: Python goes down some hundreds, and it has gone down some already
+_BRACKETS = re.compile(rb"[\[\]{}]")
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _MAX_FIELD = 2**31 - 1  # characters; csv's own limit of 131,072 is less than a long document has
 
 
@@ -103,7 +107,7 @@ def plain_records(lines: Lines) -> Iterator[Record]:
 
 
 def json_records(lines: Lines) -> Iterator[Record]:
-    """Every line is an object; blank lines are no rows."""
+    """Every line is an object, at most DEEPEST levels deep; blank lines are no rows."""
     while line := lines.take():
         text, problem = decoded(line)
         body, end = parted(text)
@@ -111,17 +115,31 @@ def json_records(lines: Lines) -> Iterator[Record]:
             continue
         value: Any = None
         try:
+            if _is_deep(line):
+                raise RecursionError
             value = json.loads(body)
         except json.JSONDecodeError as error:
             problem = problem or f"is not valid JSON: {error.msg} at character {error.pos + 1}"
         except ValueError:
             problem = problem or "holds a number of thousands of digits"
         except RecursionError:
-            problem = problem or "is nested too deep"
+            problem = problem or f"is nested more than {DEEPEST} levels deep"
         else:
             if not isinstance(value, dict):
                 value, problem = None, problem or 'is not a JSON object such as {"text": "..."}'
         yield Record(lines.row, body, value, end, problem)
+
+
+def _is_deep(line: bytes) -> bool:
+    """Whether brackets outside strings are nested too deep to be written again, as a cell, by what goes down level by level."""
+    if line.count(b"[") + line.count(b"{") <= DEEPEST:
+        return False
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", line)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > DEEPEST:
+            return True
+    return False
 
 
 def delimited_records(lines: Lines, separator: str, quoting: bool, width: int | None) -> Iterator[Record]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from emodef import locks
 from emodef.atomic import write_text
 from emodef.bootstrap import Estimate
 from emodef.errors import DataError
@@ -79,10 +80,21 @@ class RowFile:
         return [row for row in rows if row.data == last[row.task]]
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Put rows behind the others, atomically, and in place of what was measured of the same method before."""
-        groups = {row.group for row in rows}
-        self.rows = [row for row in self.rows if row.group not in groups] + list(rows)
-        write_text(self.path, "".join(row.to_line() + "\n" for row in self.rows))
+        """Put rows behind the others, atomically, and in place of what was measured of the same method before.
+
+        What another process has put there meanwhile is kept. Raises OSError, and DataError where the file is no longer one of rows.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            # another process may replace the file while we wait for it
+            with open(self.path, "a+b") as handle:
+                locks.hold(handle, wait=True)
+                if not locks.is_still(handle, self.path):
+                    continue
+                groups = {row.group for row in rows}
+                self.rows = [row for row in _read(self.path) if row.group not in groups] + list(rows)
+                write_text(self.path, "".join(row.to_line() + "\n" for row in self.rows))
+                return
 
 
 def _read(path: Path) -> list[Row]:
