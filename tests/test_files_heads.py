@@ -44,6 +44,16 @@ def test_a_blank_line_of_one_column_is_a_row(predict: Any, name: str, out: str, 
         predict(name, end.join(lines), f"out.{out}", on_error="fail")
 
 
+@pytest.mark.parametrize("row", ["1;so happy, really;x;y", '1;"so happy; really";x;"y, z"'])
+def test_names_with_commas_between_semicolons(predict: Any, tmp_path: Path, row: str) -> None:
+    header = "id;text;calm, at ease;sad, low, down"
+    path, _ = predict("in.csv", f"\n{header}\n\n{row}\n", "out.csv")
+    (found,) = rows_of(path, ";")
+    assert found["id"] == "1"
+    assert found["text"].startswith("so happy")
+    assert open_table(tmp_path / "in.csv").columns == header.split(";")
+
+
 def test_a_blank_line_of_two_columns_is_no_row(predict: Any) -> None:
     _, summary = predict("in.csv", "id,text\n1,why\n\n2,why\n\n", "out.csv", on_error="fail")
     assert summary.rows == 2

@@ -50,7 +50,7 @@ def test_columns_are_named_as_the_server_names_them(open_tab: Open, tmp_path: Pa
         ("commas.csv", "text,b;c\n1,2\n"),  # as many of each: the comma
         ("in_quotes.csv", '\ufeff"a;b;c",text, d \n1,2,3\n'),
         ("late_quote.csv", 'a; "text"\n1;2\n'),
-        ("blank.csv", "\ntext,a;b;c\n1,2\n"),  # of the first line that is one: the semicolon
+        ("blank.csv", "\n\nid;comment, in full, as written\n\n1;Thank you\n"),  # of the lines that are some
         ("one.csv", "text\na,b;c\n"),
         ("quotes.tsv", '"text"\t"a\tb" \r\n1\t2\t3\r\n'),
         ("commas.tsv", "text\ta,b,c\n1\t2\n"),

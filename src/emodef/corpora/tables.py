@@ -155,9 +155,18 @@ def _literal_rows(path: Path, separator: str) -> Iterator[tuple[int, list[str] |
 
 def _separator(path: Path) -> str:
     with _text_lines(path) as lines:
-        first = next((line for line in lines if line.rstrip("\r\n")), "")  # blank lines are no header
-    header = re.sub(r'"[^"]*"', "", first)
-    return max(_SEPARATORS, key=header.count)  # the first of equals: the comma
+        filled = (line for line in lines if line.rstrip("\r\n"))  # blank lines are no header
+        return separator_of(next(filled, ""), next(filled, ""))
+
+
+def separator_of(header: str, row: str) -> str:
+    """What parts the names of a CSV file's header and the cells of its first row, its first line if it has several.
+
+    The one that both hold as often, since by the header alone commas within names may outvote the semicolons between them; else the
+    one that the header holds most. Of equals the comma.
+    """
+    header, row = (re.sub(r'"[^"]*"', "", line) for line in (header, row))
+    return max(_SEPARATORS, key=lambda each: (0 < header.count(each) == row.count(each), header.count(each)))
 
 
 def _jsonl(path: Path) -> Table:

@@ -40,7 +40,6 @@ SUFFIXES = {
     ".parquet": "parquet",
 }
 PART_BYTES = 2**25
-_SEPARATORS = (",", ";", "\t")
 _BOM = "\ufeff"
 CONVERT = "convert the file, say from Latin-1: iconv -f LATIN1 -t UTF-8 old > new"
 
@@ -340,13 +339,14 @@ def _find_text_key(lines: Lines, table: Table, wanted: str | None, *, can_read_a
 
 
 def _delimited_head(lines: Lines, table: Table, mark: str) -> Table:
+    from emodef.corpora.tables import separator_of
+
     separator = "\t"
     if table.format == "csv":
-        while (line := lines.take()) in (b"\n", b"\r\n"):
-            pass  # blank lines before the header say nothing of what parts its names
-        bare = re.sub(r'"[^"]*"', "", decoded(line)[0])
-        separator = max(_SEPARATORS, key=bare.count)  # the first of equals: the comma
-        lines.put_back([line] if line else [])
+        line, _ = _filled(lines)  # blank lines before the header say nothing of what parts its names
+        row, looked = _filled(lines)
+        separator = separator_of(decoded(line)[0], decoded(row)[0])
+        lines.put_back([line, *looked] if line else [])
     record = next(delimited_records(lines, separator, table.format == "csv", None), None)
     if record is None:
         raise DataError("is empty; it needs a header row that names the columns, and rows", table.name)
@@ -359,6 +359,16 @@ def _delimited_head(lines: Lines, table: Table, mark: str) -> Table:
         header=mark + record.raw,
         end=record.end or "\n",
     )
+
+
+def _filled(lines: Lines) -> tuple[bytes, list[bytes]]:
+    """The next line that is not blank (at the end of the stream none), and all that were taken for it."""
+    looked = []
+    for line in iter(lines.take, b""):
+        looked.append(line)
+        if line.rstrip(b"\r\n"):
+            return line, looked
+    return b"", looked
 
 
 def _told_apart(names: list[str]) -> tuple[str, ...]:

@@ -4,11 +4,14 @@ const TEXT_NAMES = ["text", "sentence", "comment", "comments", "body", "message"
 const TIME_NAMES = ["time", "timestamp", "datetime", "date", "created_at", "created_utc", "created", "posted_at", "published_at", "published"];
 export const suffix = (name) => /\.([A-Za-z0-9]+)$/.exec(name)?.[1].toLowerCase() ?? "";
 
-// As the server has it, which must find the column named here: the mark that is most often in the header, of equals the first.
+// As the server has it (separator_of in tables.py), which must find the column named here: the mark that header and first row hold as
+// often, else the one that is most often in the header, of equals the first.
 function separator(text) {
-  const bare = text.replace(/^[\r\n]+/, "").split("\n", 1)[0].replace(/"[^"]*"/g, "");
-  const times = (mark) => bare.split(mark).length;
-  return [",", ";", "\t"].reduce((best, mark) => (times(mark) > times(best) ? mark : best));
+  const [header = "", row = ""] = text.split(/\r?\n/).filter(Boolean).slice(0, 2).map((line) => line.replace(/"[^"]*"/g, ""));
+  const times = (line, mark) => line.split(mark).length - 1;
+  const both = (mark) => times(header, mark) > 0 && times(header, mark) === times(row, mark);
+  const more = (mark, best) => (both(mark) === both(best) ? times(header, mark) > times(header, best) : both(mark));
+  return [",", ";", "\t"].reduce((best, mark) => (more(mark, best) ? mark : best));
 }
 
 function linesOf(text, whole) {
