@@ -10,7 +10,7 @@ export class Refusal extends Error {
 
 // what to tell the reader of an error; what no reader can mend goes to the console too
 export function messageOf(error) {
-  if (error instanceof Refusal) return error.message;
+  if (error instanceof Refusal) return /^(labels|own)[.[]/.test(error.field ?? "") ? `${error.field}: ${error.message}` : error.message; // which label
   console.warn(error);
   return "This page could not read the server’s answer; load it again.";
 }

@@ -1,6 +1,6 @@
 // Starts the page: tabs, colours, and what stands in each tab.
 import { $, make } from "./charts.js";
-import { Refusal } from "./api.js";
+import { messageOf } from "./api.js";
 import { startFile } from "./file.js";
 import { readLevels, startLook } from "./look.js";
 import { startOwn } from "./own.js";
@@ -65,9 +65,8 @@ try {
   opened.text = startLook(() => open === "text").opened;
   const own = startOwn(() => open === "own", able);
   opened.own = own.opened;
-  startFile(own.labels, () => show("file"));
+  opened.file = startFile(own.labels, () => show("file")).opened;
   document.body.classList.add("ready");
 } catch (error) {
-  if (!(error instanceof Refusal)) throw error;
-  $("content").prepend(make("p", { class: "problem", role: "alert" }, error.message));
+  $("content").prepend(make("p", { class: "problem", role: "alert" }, messageOf(error)));
 }

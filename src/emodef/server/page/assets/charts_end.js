@@ -5,6 +5,7 @@ function showReport(content) {
   Object.assign(timeline, { series: data.time?.opens ?? 0, view: "lines", chosen: new Map(), at: null });
   Object.assign(together, { mode: "share" });
   Object.assign(filter, { labels: [], words: "", shown: PAGE });
+  $("filter-words").value = "";
   drawWhole();
 }
 

@@ -25,7 +25,7 @@ const job = (id, rest = "") => `/v1/jobs/${encodeURIComponent(id)}${rest}`;
 
 // ownLabels(): those of the second tab, as the server takes them; openTab(): shows this one
 export function startFile(ownLabels, openTab) {
-  const view = { file: null, id: null, upload: null, stop: null, name: "" };
+  const view = { file: null, found: null, own: 0, id: null, upload: null, stop: null, name: "" };
   const parts = { choose: $("file-choose"), settings: $("file-settings"), job: $("file-job"), result: $("file-result") };
   const only = (shown) => Object.entries(parts).forEach(([name, box]) => { box.hidden = name !== shown; });
   const say = (text) => { $("file-said").textContent = text; };
@@ -63,7 +63,7 @@ export function startFile(ownLabels, openTab) {
     } catch {
       return problem(`${file.name} cannot be read here; is it a file?`);
     }
-    view.file = file;
+    Object.assign(view, { file, found });
     drawSettings(file, found);
     only("settings");
     parts.settings.querySelector("h2").focus();
@@ -77,6 +77,7 @@ export function startFile(ownLabels, openTab) {
   function drawSettings(file, found) {
     const best = guess(found);
     const own = Object.keys(ownLabels()).length;
+    view.own = own;
     const line = (name, ...controls) => make("div", { class: "row" }, make("label", {}, make("span", {}, name), controls));
     const box = make("div", { class: "threshold" });
     const { columns } = found;
@@ -85,7 +86,7 @@ export function startFile(ownLabels, openTab) {
     parts.settings.replaceChildren(
       make("h2", { tabindex: -1 }, file.name), make("p", { class: "facts" }, make("span", {}, bytes(file.size))),
       make("div", { class: "rows-of" },
-        columns.length ? [line("Column of texts", picker("column", columns, best.text)), line("Column of times", picker("time_column", columns, best.time, "none"))] : null,
+        columns.length ? [line("Column of texts", picker("column", columns, best.text)), line("Column of times", picker("time_column", columns, best.time, best.time ? null : "none"))] : null,
         levels.length > 1 || own ? line("Labels", make("select", { name: "level" },
           levels.map(({ level, name, labels }) => make("option", { value: level ?? "" }, `${level ? name : "all"} ${labels.length}`)),
           own ? make("option", { value: OWN }, `your own ${own}`) : null)) : null,
@@ -95,6 +96,22 @@ export function startFile(ownLabels, openTab) {
     view.threshold = new Threshold(box, { own: "Each its own", change: () => { /* read when it starts */ } });
     parts.settings.elements.column?.addEventListener("change", draw);
     draw();
+  }
+
+  function opened() { // there may be other labels of one's own than when the file was chosen
+    if (parts.settings.hidden || Object.keys(ownLabels()).length === view.own) return;
+    const kept = [...parts.settings.querySelectorAll("select")].map(({ name, value }) => [name, value]);
+    const threshold = view.threshold.value;
+    drawSettings(view.file, view.found);
+    for (const [name, value] of kept) {
+      const select = parts.settings.elements[name];
+      if (select && [...select.options].some((option) => option.value === value)) select.value = value;
+    }
+    if (threshold !== null) {
+      view.threshold.range.value = threshold;
+      view.threshold.set(threshold);
+    }
+    parts.settings.elements.column?.dispatchEvent(new Event("change")); // the preview marks it
   }
 
   function preview({ columns, rows }, chosen, most) {
@@ -197,6 +214,7 @@ export function startFile(ownLabels, openTab) {
     const named = /filename\*=UTF-8''([^;]+)/i.exec(said)?.[1];
     const name = named ? decodeURIComponent(named) : view.name;
     const rows = await beginning(result, suffix(name));
+    problem(null);
     only("result");
     $("file-name").textContent = view.name;
     $("facts").replaceChildren(...[count(now.rows ?? content.texts, "row"), now.problems > 0 && `${count(now.problems, "row")} without a prediction`].filter(Boolean).map((fact) => make("span", {}, fact)));
@@ -260,7 +278,9 @@ export function startFile(ownLabels, openTab) {
     over(false);
     openTab();
     const [file] = event.dataTransfer.files;
-    if (file && (!parts.choose.hidden || !parts.settings.hidden)) choose(file);
+    if (!file) return;
+    if (!parts.choose.hidden || !parts.settings.hidden) choose(file);
+    else problem(parts.job.hidden ? `${file.name} is not read yet: choose “Another file” first, which removes this result.` : `${file.name} is not read: another file is under way. Cancel it first.`);
   });
   $("file-browse").addEventListener("click", () => $("file-input").click());
   $("file-input").addEventListener("change", () => {
@@ -277,4 +297,5 @@ export function startFile(ownLabels, openTab) {
   listenToFilter();
   followWidth($("report"));
   resume();
+  return { opened };
 }

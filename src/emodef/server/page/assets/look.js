@@ -89,6 +89,7 @@ export function startLook(isOpen) {
     const names = wanted();
     const { level } = at();
     if (view.words && names.every((name) => Object.hasOwn(view.words.answer.shifts, name))) { // of this very text: see changed()
+      words.drop(); // what was asked meanwhile is no longer wanted
       view.words.names = names;
       drawWords();
     } else words.push({ text: theText(), names, level });

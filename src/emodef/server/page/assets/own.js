@@ -225,6 +225,9 @@ export function startOwn(isOpen, able) {
         if (chosen && !hasText()) setText(text);
         if (chosen) replace([...labels.filter((one) => whole(clean(one)) && !Object.hasOwn(chosen, one.name.trim())), ...Object.entries(chosen).map(([name, meaning]) => ({ ...blank(), name, definitions: [meaning] }))]);
       });
+    }).catch((error) => {
+      $("own-presets").disabled = true; // labels can be written all the same
+      console.warn(error);
     });
   }
   onText(changed);

@@ -148,7 +148,7 @@ function oneLabel(name, value) {
   const unknown = [...value.keys()].find((key) => !OF_A_LABEL.includes(key));
   if (unknown !== undefined) throw new Error(`${name}: ${unknown} is not known; a label may have ${OF_A_LABEL.join(", ")}`);
   const threshold = value.get("threshold") ?? null;
-  if (threshold !== null && !(threshold > 0 && threshold < 1)) throw new Error(`${name}: its threshold must be a number between 0 and 1`);
+  if (threshold !== null && !(typeof threshold === "number" && threshold >= 0 && threshold < 1)) throw new Error(`${name}: its threshold must be a number from 0 to below 1`);
   return {
     name,
     definitions: [...texts(value.get("definition"), name, "a definition"), ...texts(value.get("definitions"), name, "definitions")],
