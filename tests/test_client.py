@@ -69,9 +69,14 @@ def test_errors_say_what_the_server_said(client: Client, server: Running) -> Non
         list(client.stream(["a"], level="mood"))
     with pytest.raises(ServerError, match="no answer came"):
         Client("http://127.0.0.1:9", retries=0, timeout=2).labels()
-    for address in ("127.0.0.1:8000", "ftp://x", ""):
+    for address in ("127.0.0.1:8000", "ftp://x", "", "http://x:80800", "http://x:abc", "http://[::1"):
         with pytest.raises(SettingsError, match="address"):
             Client(address)
+    for key in ("a\u2013b", "a\nb", " "):
+        with pytest.raises(SettingsError, match="API key") as wrong_key:
+            Client(server.url, key=key)
+        assert key.strip() not in str(wrong_key.value) or not key.strip()
+    assert Client(server.url, key="as it stands in a file\n").labels()
     assert client.labels()  # and goes on
 
 

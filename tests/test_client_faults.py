@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import pytest
 
 from emodef.client import Client, Prediction, ServerError
 from emodef.client.answers import LONGEST_WAIT, pause
-from emodef.client.sending import Sender
+from emodef.client.sending import Sender, form
 
 PATIENCE = 60.0  # seconds; much more than anything here takes
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -314,6 +315,20 @@ def test_an_answer_that_stops_coming() -> None:
             Client(stuck.url, timeout=0.5, retries=0).predict(["a"])
         over.set()
     assert isinstance(raised.value.__cause__, TimeoutError)
+
+
+def test_a_result_that_cannot_be_written_is_not_in_the_way_of_the_next_answer(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with answering(whole(b"rows"), whole(b'{"predictions": []}')) as good:
+        client = Client(good.url, retries=0)
+        with pytest.raises(OSError, match="file"):
+            client.download("a", tmp_path / "file" / "out.csv")
+        assert client.predict([]) == []
+
+
+def test_a_file_s_name_may_be_no_utf8(tmp_path: Path) -> None:
+    head, _ = form(os.fsdecode(b"caf\xe9.txt"), {}, "b")
+    assert b'filename="caf?.txt"' in head
 
 
 def test_a_file_that_is_not_there_is_no_fault_of_the_server(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ class Client:
 
     timeout: seconds without a byte. retries: how often a request is sent again that was refused because the server is busy,
     starting or stopping (when it says) or whose connection was closed before an answer; one that timed out is not, nor what
-    `stream` and `submit` send. Every method raises ServerError, and OSError only for files of this machine.
+    `stream` and `submit` send. Every method raises ServerError, and OSError only for files of this machine; an address or a key that
+    cannot be used raises SettingsError at once.
     """
 
     def __init__(
@@ -49,12 +50,16 @@ class Client:
         timeout: float = 60.0,
         retries: int = 3,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:  # brackets that are not closed, a port that is no number or too large
+            host = port = None
+        if not host or parts.scheme not in ("http", "https"):
             raise SettingsError(f"{url!r} is no address of a server; give one such as http://127.0.0.1:8000")
         self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        self._address, self._base = (parts.hostname, parts.port), parts.path.rstrip("/")
-        self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self._address, self._base = (host, port), parts.path.rstrip("/")
+        self._headers = {} if key is None else {"Authorization": f"Bearer {_checked(key)}"}
         self.timeout, self.retries = timeout, retries
         self._local = threading.local()
 
@@ -221,9 +226,13 @@ class Client:
         """Write a finished job's result; `path` appears when it is whole. Raises ServerError where the answer breaks off."""
         identifier = job if isinstance(job, str) else job.id
         response = self._ask("GET", f"/v1/jobs/{quote(identifier, safe='')}/result")
-        with open_atomic(path, "wb") as file:
-            for piece in self._pieces(response):
-                file.write(piece)
+        try:
+            with open_atomic(path, "wb") as file:
+                for piece in self._pieces(response):
+                    file.write(piece)
+        except BaseException:
+            self.close()  # what is unread of it would be in the way of the next answer
+            raise
         return Path(path)
 
     def _pieces(self, response: HTTPResponse) -> Iterator[bytes]:
@@ -302,6 +311,16 @@ class Client:
         if "Content-Length" not in headers:
             connection.putheader("Transfer-Encoding", "chunked")
         connection.endheaders()
+
+
+def _checked(key: str) -> str:
+    """A key as a header may have it. Raises SettingsError, which does not tell it."""
+    key = key.strip()  # the end of a file's line
+    if not key or not key.isascii() or not key.isprintable():
+        raise SettingsError(
+            "the API key is empty, or holds a character that cannot be sent, perhaps a long dash; copy it again"
+        )
+    return key
 
 
 def _listed(given: str | Iterable[str]) -> list[str]:

@@ -56,4 +56,4 @@ def form(name: str, options: Mapping[str, object], boundary: str) -> tuple[bytes
         f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{quoted}"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n"
     )
-    return "".join(parts).encode(), f"\r\n--{boundary}--\r\n".encode()
+    return "".join(parts).encode("utf-8", "replace"), f"\r\n--{boundary}--\r\n".encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -10,7 +10,6 @@ from fastapi.responses import Response
 
 from emodef.server import schemas
 from emodef.server.answers import check_sizes, told
-from emodef.server.batching import How
 from emodef.server.bodies import body_of, known_options, read, responses
 from emodef.server.faults import Fault
 from emodef.server.waiting import answered, as_json, facts_of, state_of
@@ -47,7 +46,7 @@ async def predict(request: Request) -> Response:
         level=asked.level,
         calibrated=asked.calibrated,
     )
-    return await predicted(request, asked, how)
+    return await predicted(request, asked, state.batcher.submit(asked.texts, how))
 
 
 @router.post(
@@ -60,9 +59,15 @@ async def score(request: Request) -> Response:
     state = state_of(request)
     asked = await read(request, schemas.ScoreRequest)
     admit(request, asked.texts)
-    predictor = await answered(request, own(state, asked.labels, asked.known))
-    how = state.answers.asked(threshold=asked.threshold, at_least_one=asked.at_least_one, predictor=predictor)
-    return await predicted(request, asked, how)
+
+    async def found() -> list[Any]:
+        predictor = await own(state, asked.labels, asked.known)
+        how = state.answers.asked(
+            threshold=asked.threshold, at_least_one=asked.at_least_one, predictor=predictor
+        )
+        return await state.batcher.submit(asked.texts, how)
+
+    return await predicted(request, asked, found())
 
 
 @router.post(
@@ -76,12 +81,15 @@ async def explain(request: Request) -> Response:
     asked = await read(request, schemas.ExplainRequest)
     check_sizes([asked.text], 1, state.settings.limits.explain_characters, "text")
     note(request, [asked.text])
-    predictor = None if asked.own is None else await answered(request, own(state, asked.own, asked.known))
-    state.answers.asked(threshold=asked.threshold, level=asked.level, predictor=predictor)
-    work = state.slow.run(
-        lambda: state.answers.explain(asked.text, asked.labels, asked.level, asked.threshold, predictor)
-    )
-    return as_json(await answered(request, work))
+
+    async def found() -> dict[str, Any]:
+        predictor = None if asked.own is None else await own(state, asked.own, asked.known)
+        state.answers.asked(threshold=asked.threshold, level=asked.level, predictor=predictor)
+        return await state.slow.run(
+            lambda: state.answers.explain(asked.text, asked.labels, asked.level, asked.threshold, predictor)
+        )
+
+    return as_json(await answered(request, found()))
 
 
 def admit(request: Request, texts: Sequence[str]) -> None:
@@ -92,13 +100,14 @@ def admit(request: Request, texts: Sequence[str]) -> None:
 
 
 async def predicted(
-    request: Request, asked: schemas.PredictRequest | schemas.ScoreRequest, how: How
+    request: Request,
+    asked: schemas.PredictRequest | schemas.ScoreRequest,
+    work: Coroutine[Any, Any, list[Any]],
 ) -> Response:
-    """The answer to a request's texts, by way of the queue."""
-    state = state_of(request)
-    found = await answered(request, state.batcher.submit(asked.texts, how))
+    """The answer to a request's texts, which `work` finds by way of the queue."""
+    found = await answered(request, work)
     predictions = [told(one, asked.top_k, asked.all_scores) for one in found]
-    return as_json({"model": state.answers.model, "predictions": predictions})
+    return as_json({"model": state_of(request).answers.model, "predictions": predictions})
 
 
 def note(request: Request, texts: Sequence[str]) -> None:

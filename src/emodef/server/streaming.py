@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import TypeAdapter, ValidationError
-from starlette.requests import ClientDisconnect
 
 from emodef.server import schemas
 from emodef.server.answers import told
@@ -116,7 +115,7 @@ async def _read(
             facts["texts"] += len(texts)
             facts["characters"] += sum(map(len, texts))
             await begun.put(asyncio.create_task(_predict(state, chunk, how)))
-    except (Fault, ClientDisconnect) as error:
+    except Exception as error:  # whatever it is, or the answers would be waited for for ever
         await begun.put(error)
     await begun.put(None)
 
