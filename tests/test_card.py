@@ -47,6 +47,15 @@ def written(light: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def elsewhere(light: Path, tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """The model measured on three texts that are not its own corpus's."""
+    data = tmp_path_factory.mktemp("elsewhere") / "mine.csv"
+    rows = "".join(f"so happy {n},joy,{split}\n" for n, split in enumerate(["train", "dev", "test"]))
+    data.write_text("text,label,split\n" + rows, encoding="utf-8")
+    return measure(Predictor.load(light), data=str(data), columns={"split_column": "split"}, corpora=False)
+
+
 @pytest.fixture
 def page(written: Path) -> str:
     return (written / "README.md").read_text(encoding="utf-8")
@@ -141,17 +150,15 @@ def test_calibration_is_told(tmp_path: Path) -> None:
     assert "fitted on 140 dev texts" in text
     assert "license:" not in text
     assert "**Emoji.**" not in text
-    about = {
-        "name": "tiny",
-        "corpus": "goemotions",
-        "precision": "fp32",
-        "settings": SETTINGS | {"emoji": "words"},
-    }
-    raw = build_tiny_light(tmp_path / "raw", labels=LABELS, calibration=None, about=about)
-    page = write_card(raw, data=str(SAMPLE), corpora=False).folder / "README.md"
-    assert 'not measured as "how likely"' in page.read_text(encoding="utf-8")
-    assert "reads the words that Unicode names them by" in page.read_text(encoding="utf-8")
     assert "Its terms are its publisher's" in text  # of data and backbone that nothing is known of
+
+
+def test_without_calibration_and_with_emoji_as_words(light: Path, elsewhere: Measured) -> None:
+    info = Predictor.load(light).info
+    about = {**info.about, "settings": SETTINGS | {"emoji": "words"}}
+    page = card_text(replace(info, calibration=None, about=about), elsewhere, command="emodef card", size=1)
+    assert 'not measured as "how likely"' in page
+    assert "reads the words that Unicode names them by" in page
 
 
 def test_a_corpus_that_is_not_at_hand_is_noted(light: Path, tmp_path: Path) -> None:
@@ -275,23 +282,17 @@ def test_what_else_a_model_was_made_from() -> None:
     ]
 
 
-def test_the_page_says_what_else_it_was_made_from(tmp_path: Path) -> None:
+def test_the_page_says_what_else_it_was_made_from(light: Path, elsewhere: Measured) -> None:
+    info = Predictor.load(light).info
     settings = SETTINGS | {"average": ["0.1000 untuned", "0.9000 4d"]}
-    about = {"name": "tiny mean", "corpus": "goemotions", "precision": "fp32", "settings": settings}
-    light = build_tiny_light(tmp_path / "light", labels=LABELS, about=about)
-    write_card(light, data=str(SAMPLE), corpora=False, license=None, out=tmp_path)
-    assert "\n- The weights are a mean: 0.1000 of untuned, 0.9000 of 4d;" in (
-        tmp_path / "README.md"
-    ).read_text(encoding="utf-8")
-
-
-def test_the_page_says_how_thresholds_were_chosen(light: Path, tmp_path: Path) -> None:
-    rows = "".join(f"so happy {n},joy,{split}\n" for n, split in enumerate(["train", "dev", "test"]))
-    (tmp_path / "mine.csv").write_text("text,label,split\n" + rows, encoding="utf-8")
-    predictor = Predictor.load(light)
-    elsewhere = measure(
-        predictor, data=str(tmp_path / "mine.csv"), columns={"split_column": "split"}, corpora=False
+    page = card_text(
+        replace(info, about={**info.about, "settings": settings}), elsewhere, command="emodef card", size=1
     )
+    assert "\n- The weights are a mean: 0.1000 of untuned, 0.9000 of 4d;" in page
+
+
+def test_the_page_says_how_thresholds_were_chosen(light: Path, elsewhere: Measured) -> None:
+    predictor = Predictor.load(light)
     own = replace(elsewhere, elsewhere=False, texts={"train": 1, "dev": 1, "test": 1})
 
     def page(measured: Measured, *, exclusive: bool = False, **about: Any) -> str:

@@ -60,7 +60,7 @@ def test_a_figure_says_what_it_shows() -> None:
     assert re.fullmatch(r"!\[[^\[\]<`]*\]\(figure1\.svg\)", image)
 
 
-@pytest.mark.parametrize("text", [HOSTILE, "", " ", "a" * 3000, "שלום, שיר"])
+@pytest.mark.parametrize("text", [HOSTILE, "", " ", "a" * 600, "שלום, שיר"])
 def test_hostile_texts_stay_texts(text: str) -> None:
     corpus = one_text(text, "joy")
     plain, hostile = (draw_pairs(instance(each, "1")) for each in (one_text("a", "joy"), corpus))

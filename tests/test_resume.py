@@ -240,6 +240,14 @@ def test_bf16_resumes_bit_for_bit(
     assert_same_run(tmp_path, whole(**changes))
 
 
+@pytest.fixture(scope="module")
+def stopped(make: Callable[..., TrainSettings], tiny_corpus: Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:  # fmt: skip
+    """A folder to copy: `two_states` of setup match."""
+    folder = tmp_path_factory.mktemp("stopped")
+    two_states(make(setup="match"), tiny_corpus, folder)
+    return folder
+
+
 def two_states(settings: TrainSettings, corpus: Splits, folder: Path) -> tuple[Path, Path]:
     """A run stopped after 6 steps whose state of 4 steps stands beside that of 6."""
     with pytest.raises(Interrupted):
@@ -258,13 +266,14 @@ def test_an_older_state_stands_in_for_a_damaged_one(
     make: Callable[..., TrainSettings],
     whole: Callable[..., Path],
     tiny_corpus: Splits,
+    stopped: Path,
     tmp_path: Path,
     name: str,
     damage: str,
 ) -> None:
     settings = make(setup="match")
-    _, newer = two_states(settings, tiny_corpus, tmp_path)
-    path = newer / name
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "state" / "step-00000006" / name
     content = path.read_bytes()
     path.unlink()
     if damage != "gone":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,15 @@ def means(values: Floats, resamples: int, seed: int, confidence: float = 0.95) -
     found = values.mean(axis=0)
     if not resamples:
         return [Estimate(float(value)) for value in found]
-    drawn = [weights.T @ values for weights in resample_weights(len(values), resamples, seed)]
+    drawn = [weights.T @ values for weights in _drawn(len(values), resamples, seed)]
     low, high = interval(np.concatenate(drawn) / len(values), confidence)
     return [Estimate(float(v), float(a), float(b)) for v, a, b in zip(found, low, high, strict=True)]
+
+
+@lru_cache(maxsize=8)
+def _drawn(texts: int, resamples: int, seed: int) -> tuple[NDArray[np.unsignedinteger], ...]:
+    """The samples of so many rows, drawn once for the hundreds of means of a card; a byte a row and sample."""
+    return tuple(resample_weights(texts, resamples, seed))
 
 
 def decided_sets(predicted: Bools) -> NDArray[np.intp]:
