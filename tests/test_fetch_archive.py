@@ -99,6 +99,22 @@ def test_archive_that_is_no_zip_or_unpacks_to_too_much(
         fetch(tiny, data_dir=tmp_path)
 
 
+def test_an_archive_damaged_inside_is_put_aside(served: Served, tmp_path: Path) -> None:
+    tiny = packed(served, {})
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("cause.txt", CAUSE)
+        archive.writestr("none.txt", NO_CAUSE)
+    sound = buffer.getvalue()
+    start = sound.index(b"cause.txt") + len(b"cause.txt")
+    served.files["/set.zip"] = sound[:start] + b"\xff" * 8 + sound[start + 8 :]
+    with pytest.raises(FetchError, match="not a sound zip file"):
+        fetch(tiny, data_dir=tmp_path)
+    assert left_in(tmp_path / "tiny") == {"set.zip.rejected"}
+    served.files["/set.zip"] = sound
+    fetch(tiny, data_dir=tmp_path)
+
+
 def test_mended_member_without_a_known_hash_is_told_not_refused(served: Served, tmp_path: Path) -> None:
     notes: list[str] = []
     tiny = packed(served, {"cause.txt": CAUSE, "none.txt": b"<low>Mended .<\\low>\nno tag here\n"})

@@ -57,6 +57,21 @@ def test_numbers_as_table_programs_write_them(tmp_path: Path) -> None:
     assert ":1: the label ' ' is neither a name nor a number" in fault(blank, label_set=MOODS)
 
 
+def test_a_label_may_begin_as_a_list_does(tmp_path: Path) -> None:
+    labels = LabelSet("odd", ("[1]", "[2]", "[other]"), ("one", "two", "more"))
+    path = tmp_path / "m.csv"
+    path.write_text('text,label\na,[1]\nb,[other]\nc,"[""[2]""]"\n')
+    for delimiter in (None, "|"):
+        found = all_rows(path, label_set=labels, delimiter=delimiter).labels.tolist()
+        assert found == [[1, 0, 0], [0, 0, 1], [0, 1, 0]]
+
+
+def test_lines_that_end_with_carriage_returns(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_bytes(b"text,label\ra,joy\r")
+    assert "save the file with line ends LF or CRLF" in fault(path, label_set=MOODS)
+
+
 def test_jsonl_without_an_object(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text("nothing\n")

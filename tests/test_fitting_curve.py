@@ -104,6 +104,7 @@ def test_what_is_made_is_not_made_again(
     run_curve(more, predictor)
     assert made.rows()[: len(before)] == before
     assert len(made.rows()) == len(before) + 3
+    assert curve_report.read_curve(made, resamples=0).splits == "2 to 3"
     settings = json.loads((made.path / "settings.json").read_text())
     assert (settings["splits"], settings["sizes"], settings["corpora"]) == (3, [0, 6, 20], ["moods"])
     monkeypatch.setattr(curve, "_run", lambda *given: pytest.fail("made twice"))
@@ -218,8 +219,13 @@ def test_the_command_runs_and_writes_a_page(
     told_there = re.search(r"Command: `(emodef few-shot run .*?)`", page.read_text())
     assert told_there
     again = shlex.split(told_there[1])[1:]
-    made_again = emodef_command(*again, "--results", tmp_path / "r", "--dry-run")
+    made_again = emodef_command(*again, "--dry-run")
     assert "0 runs to make, 4 made" in made_again.output
+    shown_there = re.search(r"then `(emodef few-shot table .*?)`", page.read_text())
+    assert shown_there
+    before = page.read_text()
+    emodef_command(*shlex.split(shown_there[1])[1:])
+    assert page.read_text() == before
     assert (tmp_path / "page" / "curve.png").exists()
 
 

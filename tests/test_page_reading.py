@@ -311,6 +311,7 @@ MAY = datetime(2024, 5, 1, tzinfo=UTC)
         ("2024-04-30T19:00-05:00", MAY),
         ("1714521600", MAY),
         ("1714521600.0", MAY),
+        ("1714521600.000", MAY),  # as long as a compact time
         ("1.7145216e9", MAY),
         (1714521600, MAY),
         (1714521600.5, MAY + timedelta(seconds=0.5)),
@@ -338,6 +339,16 @@ def test_times(written: object, time: datetime | None) -> None:
 def test_no_times(written: object) -> None:
     with pytest.raises(ValueError, match=r"time|epoch|calendar"):
         parse_time(written)
+
+
+@pytest.mark.parametrize("form", ["predicted,probabilities", "label,probability"])
+def test_labels_without_a_text_tell_that_the_column_is_another(put: Put, form: str) -> None:
+    cells = ["I am happy,yes,joy,0.5", "so glad,,joy,0.5", "so so,,,"]
+    folder = put({"p.csv": column(f"body,comment,{form}", cells)})
+    with pytest.raises(DataError, match="labels and no text; say which column has the texts"):
+        list(open_predictions(folder / "p.csv").rows())
+    source = open_predictions(folder / "p.csv", text_column="body")
+    assert [one.text for one in source.rows() if one.scores] == ["I am happy", "so glad"]
 
 
 def test_unreadable_times_are_counted(put: Put) -> None:

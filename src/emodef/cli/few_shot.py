@@ -134,8 +134,10 @@ def table(
 
     drawing = curve_report.draw_curve(scores, out.stem)
     written = drawing.save(out.parent)
-    told = [word for path in beside or () for word in ("--with", str(path))]
+    told = [] if results == curve_report.RESULTS else ["--results", str(results)]
+    told += [word for path in beside or () for word in ("--with", str(path))]
     told += [word for name in start or () for word in ("--start", name)]
+    told += [] if resamples == curve_report.RESAMPLES else ["--resamples", str(resamples)]
     command = shlex.join(["emodef", "few-shot", "table", *told, "--out", str(out)])
     write_text(out, curve_report.curve_page(scores, drawing, folder, command))
     for path in (out, *written):

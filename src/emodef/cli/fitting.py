@@ -57,7 +57,8 @@ def fit(
     strength: Annotated[
         float | None,
         typer.Option(
-            help="How strongly weights are held to the definitions; inf fits biases alone. By default chosen by cross-validation."
+            help="How strongly weights are held to the definitions; inf fits biases alone. By default chosen on the dev split, else by "
+            "cross-validation."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the folds.")] = 0,

@@ -7,6 +7,7 @@ import hashlib
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -27,7 +28,7 @@ def read_archive(
     try:
         with zipfile.ZipFile(path) as archive:
             return {file.path: _content(archive, file, say, accept_changed) for file in files}
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error, EOFError) as error:
         raise ValueError(f"it is not a sound zip file ({error})") from None
 
 

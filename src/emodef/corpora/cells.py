@@ -46,7 +46,10 @@ class LabelCells:
         if not isinstance(cell, str):
             return cell if isinstance(cell, list) else [cell]
         cell = cell.strip()
-        if cell.startswith("["):
+        is_list = cell.startswith("[")
+        if self.given is not None and cell.casefold() in self.known and (is_list or self.delimiter is None):
+            return [cell]
+        if is_list:
             try:
                 items = json.loads(cell)
             except (ValueError, RecursionError):
@@ -54,8 +57,6 @@ class LabelCells:
                     f'labels {cell[:60]!r} are not a valid JSON list such as ["joy", "love"]'
                 ) from None
             return list(items)
-        if self.delimiter is None and self.given is not None and cell.casefold() in self.known:
-            return [cell]
         mark = self.delimiter or next((mark for mark in DELIMITERS if mark in cell), None)
         parts = cell.split(mark) if mark else [cell]
         return [part.strip() for part in parts if part.strip()]

@@ -143,6 +143,8 @@ def _quote_fault(message: str) -> str:
         return "a quote that opens in this row is never closed"
     if "expected after" in message:
         return 'a quote inside a quoted field is not doubled ("")'
+    if "new-line character" in message:
+        return "a carriage return stands outside quotes; save the file with line ends LF or CRLF, or quote that field"
     return message
 
 

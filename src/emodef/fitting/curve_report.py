@@ -12,6 +12,7 @@ import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ from emodef.reporting import Cell, Column, Table, comparison_table, render
 from emodef.transfers import TransferFolder, find_studies
 
 RESAMPLES = 2_000
+RESULTS = Path("results/few_shot")
 TITLES = {
     "definitions": "head from definitions",
     "zero": "head from nothing",
@@ -67,6 +69,12 @@ class Scores:
     sizes: tuple[int, ...]
     settings: Mapping[str, Any]
     resamples: int
+
+    @property
+    def splits(self) -> str:
+        """How many splits the means are over, as "3", or as "3 to 10" where some have more than others."""
+        numbers = {len(point.splits) for points in self.points.values() for point in points.values()}
+        return " to ".join(map(str, sorted({min(numbers), max(numbers)}))) if numbers else "0"
 
     def find(self, corpus: str, arm: str, size: int) -> Point | None:
         """None where it was not run."""
@@ -209,7 +217,7 @@ def draw_curve(scores: Scores, name: str = "few_shot") -> Drawing:
         handles = {title: shown[title] for title in titles if title in shown}
         figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=3, fontsize=8)
     caption = (
-        f"Mean over {scores.settings['splits']} random splits, in a band of one standard deviation; the likeliest label. All heads of a "
+        f"Mean over {scores.splits} random splits, in a band of one standard deviation; the likeliest label. All heads of a "
         "corpus, size and split learn from and are tested on the same texts."
     )
     return Drawing(name, "Labels of one's own from few texts", _alt(scores), caption, figure)
@@ -258,7 +266,7 @@ def curve_page(scores: Scores, drawing: Drawing, folder: TransferFolder, command
     tables = [curve_table(scores), *gains_tables(scores)]
     made = folder.settings
     facts = (
-        f"Command: `{run_command(made)}`, then `{command}`",
+        f"Command: `{run_command(made, folder.path.parent)}`, then `{command}`",
         f"Rows: `{folder.path.name}/rows.jsonl`; splits drawn with seed {made['seed']}, as those of the transfer study",
         f"Embeddings: of the light model whose graph has the sha256 {made['model'][:16]}…; emodef {made['emodef']}",
     )
@@ -270,8 +278,8 @@ def curve_page(scores: Scores, drawing: Drawing, folder: TransferFolder, command
     return "\n\n".join([*parts, "\n".join(f"- {fact}" for fact in facts)]) + "\n"
 
 
-def run_command(made: Mapping[str, Any]) -> str:
-    """The command that makes a curve's runs, of its saved settings; options that are as they are by default left out."""
+def run_command(made: Mapping[str, Any], results: Path = RESULTS) -> str:
+    """The command that makes a curve's runs in `results`, of its saved settings; options that are as they are by default left out."""
     usual, given = CurveSettings(), made.get("given", {})
     words = ["emodef", "few-shot", "run"]
     files = given.get("corpora", {})
@@ -283,6 +291,8 @@ def run_command(made: Mapping[str, Any]) -> str:
         words += [word for size in made["sizes"] for word in ("--size", str(size))]
     words += ["--splits", str(made["splits"])]
     options = {name: given.get(name) for name in ("labels", "model", "on_error")} | given.get("columns", {})
+    if results != RESULTS:
+        words += ["--results", str(results)]
     for name, value in options.items():
         if value is not None:
             words += [f"--{name.replace('_', '-')}", *([] if value is True else [_one_word(value)])]
@@ -314,7 +324,7 @@ def _notes(scores: Scores) -> tuple[str, ...]:
         else ""
     )
     return (
-        f"mean ± standard deviation over {settings['splits']} random splits (ddof 1){interval}; copies of a text are on one side; all arms "
+        f"mean ± standard deviation over {scores.splits} random splits (ddof 1){interval}; copies of a text are on one side; all arms "
         "learn from and are tested on the same texts",
         f"tested on the rest, {settings['max_eval']:,} texts at most; the first {settings['smallest']} training texts of a split hold "
         "every label, fewer may not",

@@ -293,7 +293,8 @@ def _notes(label_set: LabelSet, support: NDArray, chosen: Chosen, strength_by: s
     few = [name for name, n in zip(label_set.names, support, strict=True) if 0 < n < 5]
     if few:
         notes.append(
-            f"fewer than 5 texts: {', '.join(few)}; what is measured there is mostly chance, and their thresholds are mostly the common one"
+            f"fewer than 5 texts: {', '.join(few)}; what is measured there is mostly chance"
+            f"{'' if label_set.exclusive else ', and their thresholds are mostly the common one'}"
         )
     return notes
 

@@ -145,7 +145,7 @@ def to_latex(table: Table) -> str:
     """A LaTeX table environment in the booktabs style."""
     alignment = "".join("l" if column.kind == "text" else "r" for column in table.columns)
     titles = " & ".join(_escape_latex(column.title) for column in table.columns)
-    body = [" & ".join(map(_escape_latex, row)) + r" \\" for row in _formatted(table)]
+    body = [_latex_row(row) for row in _formatted(table)]
     if table.footer:
         body.insert(len(body) - table.footer, r"\midrule")
     notes = [rf"\\ {{\footnotesize {_escape_latex(note)}}}" for note in table.notes]
@@ -153,6 +153,12 @@ def to_latex(table: Table) -> str:
     lines += [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", titles + r" \\", r"\midrule", *body]
     lines += [r"\bottomrule", r"\end{tabular}", *notes, r"\end{table}"]
     return "\n".join(lines) + "\n"
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    row = " & ".join(map(_escape_latex, cells)) + r" \\"
+    # the end of the row before would take a [ for its argument, and swallow a *
+    return "{}" + row if row.startswith(("[", "*")) else row
 
 
 def to_csv(table: Table) -> str:

@@ -152,17 +152,19 @@ class Predictions:
         self.reading.bad(self.path, row, reason)
 
     def _text(self, values: Mapping[str, Any], scores: Mapping[str, float]) -> str | None:
-        """The text, "" where the row has none. Raises UnusableRow for something else that has labels."""
+        """The text, "" where the row has none. Raises UnusableRow for anything else that has labels."""
         if self.text_column is None:
             return None
         text = values.get(self.text_column)
-        if not isinstance(text, str):
-            if scores and not is_missing(text):
-                raise UnusableRow(f"the text is {text!r}; say which column has the texts with --text-column")
+        blank = is_missing(text) or (isinstance(text, str) and (not text or text.isspace()))
+        if scores and (blank or not isinstance(text, str)):  # no prediction was made of that
+            what = "it has labels and no text" if blank else f"the text is {text!r}"
+            raise UnusableRow(f"{what}; say which column has the texts with --text-column")
+        if not isinstance(text, str) or blank:
             return ""
         if not text.isascii():
             check_characters(text, "the text")
-        return "" if text.isspace() else text
+        return text
 
     @property
     def _probability_column(self) -> str | None:

@@ -46,7 +46,7 @@ def parse_time(value: Any) -> datetime | None:
     text = value.strip()
     if not text:
         return None
-    if _NUMBER.fullmatch(text) and len(text) not in _CALENDAR:
+    if _NUMBER.fullmatch(text) and not (text.isdecimal() and len(text) in _CALENDAR):
         return _from_epoch(float(text), text)
     if month := _MONTH.fullmatch(text):
         text = f"{month[1]}-{int(month[2] or 1):02}-01"

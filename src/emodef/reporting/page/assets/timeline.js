@@ -212,7 +212,7 @@ function drawEach() {
     const top = largest(shown, 1e-6);
     const y = (value) => height - 2 - (height - 6) * (value / top);
     const peak = values.indexOf(top);
-    const said = peak < 0 ? "no step of five texts" : `peak ${percent(top, 1)}, ${tick(now.starts[peak], now.unit)}`;
+    const said = !shown.length ? "no step of five texts" : peak < 0 ? "none in a step of five texts" : `peak ${percent(top, 1)}, ${tick(now.starts[peak], now.unit)}`;
     return [make("figure", { "--hue": hue(label) },
       make("figcaption", {}, make("b", {}, label.name), make("span", {}, percent(share(label), 1))),
       draw("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": `${label.name}: ${said}` },
