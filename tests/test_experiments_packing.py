@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
 import shutil
 import tarfile
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -183,6 +185,26 @@ def test_a_damaged_file_is_named_and_changes_nothing(results: Path, tmp_path: Pa
         path.unlink()
     with pytest.raises(DataError, match=r"bad\.tar\.gz.*cannot be unpacked"):
         unpack(path, tmp_path / "there")
+    assert snapshot(tmp_path / "there") == {}
+
+
+def test_a_study_that_was_merely_begun_gets_its_rows(tmp_path: Path) -> None:
+    for name in ("there", "elsewhere"):
+        study = tmp_path / name / "study"
+        (study / "splits").mkdir(parents=True)
+        (study / "settings.json").write_text("{}")
+    (tmp_path / "elsewhere" / "study" / "rows.jsonl").write_text('{"start": "none"}\n')
+    pack(tmp_path / "elsewhere", tmp_path / "all.tar.gz")
+    assert unpack(tmp_path / "all.tar.gz", tmp_path / "there").files == ["study/rows.jsonl"]
+    assert pack(tmp_path / "there", tmp_path / "again.tar.gz").left == {}
+
+
+def test_a_folder_that_cannot_be_written_is_no_damaged_file(results: Path, tmp_path: Path) -> None:
+    pack(results, tmp_path / "all.tar.gz")
+    with patch("shutil.copyfileobj", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+        with pytest.raises(DataError, match=r"cannot be unpacked into .*: No space left") as told:
+            unpack(tmp_path / "all.tar.gz", tmp_path / "there")
+        assert "copy it again" not in str(told.value)
     assert snapshot(tmp_path / "there") == {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,3 +202,27 @@ def test_what_the_commands_say_of_mistakes(results: Path, tmp_path: Path) -> Non
     )
     assert "cannot be loaded" in result.stderr
     assert not list(tmp_path.glob("*.svg"))
+
+
+@pytest.mark.parametrize(
+    ("split", "remedy"), [("test", "name a run that was tested"), ("dev", "use --policy fixed")]
+)
+def test_a_run_without_a_split_says_so(results: Path, tmp_path: Path, split: str, remedy: str) -> None:
+    run = shutil.copytree(results / "results" / "none-1", tmp_path / "run")
+    with np.load(run / "probabilities.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files if not name.startswith(split)}
+    np.savez(run / "probabilities.npz", **arrays)
+    given = (
+        "paper",
+        "confusion",
+        "--of",
+        run,
+        "--policy",
+        "tuned",
+        "--data-dir",
+        results / "data",
+        "--out",
+        tmp_path,
+    )
+    said = emodef_command(*given, code=3)
+    assert f"has no probabilities of a {split} split; {remedy}" in " ".join(said.stderr.split())

@@ -175,6 +175,7 @@ def test_tables_of_all_studies_and_of_none(tmp_path: Path) -> None:
     assert {cell for row in nothing["macro-f1"].rows for cell in row[2:]} == {"not run here"}
     assert len(nothing["macro-f1"].rows) == 3 * 6
     write_study(tmp_path / "transfer" / "a")
+    write_study(tmp_path / "transfer" / "more" / "a")  # as made on two machines
     broken = write_study(tmp_path / "transfer" / "b")
     path = broken.path / "predictions" / "cdp moods.npz"
     path.write_bytes(path.read_bytes()[:-40])
@@ -190,7 +191,7 @@ def test_tables_of_all_studies_and_of_none(tmp_path: Path) -> None:
     assert len(told) == 2
     assert "cdp moods.npz" in told[0]
     assert "rows.jsonl:1" in told[1]
-    assert "a-softmax-subset-accuracy" in parts
+    assert {"a-softmax-subset-accuracy", "a-2-softmax-subset-accuracy"} <= parts.keys()
 
 
 def test_predictions_of_other_texts_are_refused(tmp_path: Path) -> None:

@@ -213,6 +213,10 @@ def test_what_has_no_effect_does_not_part_runs() -> None:
     ]
     assert len(group_runs(parted)) == 3
     assert "mlm_rate" not in effective(settings_of(setup="cdp"))
+    assert len(group_runs([a_run("a", seed=1), a_run("b", seed=2, label_set="goemotions")])) == 1
+    encoders = [f"dapt/{name}/checkpoint-5000" for name in ("news", "reddit", "news/")]
+    apart = group_runs(a_run(str(n), seed=n, backbone=each) for n, each in enumerate(encoders[:2]))
+    assert {group.backbone for group in apart} == set(encoders[:2])
 
 
 def test_the_same_run_twice_counts_once() -> None:

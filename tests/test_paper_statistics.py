@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from emodef.evaluation import tune
 from emodef.paper.results import Run, find_runs
 from emodef.paper.statistics import Study
 from emodef.paper.study import Group
+from emodef.runs import fingerprint
 from tiny_results import SEEN, plain, write_corpus, write_run
 
 RESAMPLES = 40
@@ -235,6 +237,22 @@ def test_runs_of_other_texts_are_told_of_and_left_out(root: Path, tmp_path: Path
         assert any("1 run of another corpus" in message for message in told)
         assert any("/d: the mean of other runs" in message for message in told)
         assert any("/e: trained without some labels" in message for message in told)
+
+
+def test_runs_that_learned_other_texts_or_labels_are_left_out(root: Path, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "data")
+    for seed, noted in enumerate((fingerprint(corpus), "another", None)):
+        path = write_run(tmp_path / "results" / str(seed), corpus, seed=seed)
+        metrics = json.loads((path / "metrics.json").read_text())
+        metrics["training"]["corpus"] = noted
+        (path / "metrics.json").write_text(json.dumps(metrics))
+    for data in (root / "data", root / "nowhere"):
+        told: list[str] = []
+        found = Study(find_runs(tmp_path / "results"), data_dir=data, report=told.append)
+        assert [run.name for run in found.runs] == ["0", "2"]
+        assert any(
+            "/1: its training texts, labels or definitions are not those" in message for message in told
+        )
 
 
 def test_no_resamples_no_intervals(root: Path) -> None:

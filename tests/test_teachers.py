@@ -299,3 +299,15 @@ def test_texts_without_labels_that_became_test_texts(
     with pytest.raises(SettingsError, match="started on other texts without labels"):
         train(settings, {**tiny_corpus, "test": changed}, tmp_path / "a", cpu=True, resume=True)
     train(settings, tiny_corpus, tmp_path / "a", cpu=True, resume=True)
+
+
+def test_a_run_goes_on_with_teachers_that_lie_elsewhere_now(tmp_path: Path) -> None:
+    from emodef.train.worker import _saved
+
+    run: dict[str, Any] = {"teacher_weight": 0.5, "teacher_hashes": ("1a:match",)}
+    saved = TrainSettings(teacher=("old",), **run)
+    (tmp_path / "settings.json").write_text(saved.model_dump_json())
+    found = _saved(tmp_path, TrainSettings(teacher=("new",), **run))
+    assert found.teacher == ("new",)
+    with pytest.raises(SettingsError, match="holds another run"):
+        _saved(tmp_path, TrainSettings(teacher=("new",), **{**run, "teacher_hashes": ("2b:match",)}))

@@ -255,6 +255,8 @@ def test_starts_are_found_among_finished_runs(
         find_starts(study(starts=["none"], pooling="own"), {}, results)
     with pytest.raises(DataError, match="holds no model"):
         find_starts(study(starts=["none"]), {"none": tmp_path}, results)
+    with pytest.raises(SettingsError, match="start 'mine' was trained with pooling"):
+        find_starts(study(starts=["untuned"], pooling="own"), {"mine": tuned["none"]}, results)
     with pytest.raises(SettingsError, match="is the backbone itself"):
         find_starts(study(), {"untuned": tuned["none"]}, results)
     with pytest.raises(SettingsError, match="no name for a start"):

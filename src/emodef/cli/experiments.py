@@ -49,7 +49,11 @@ def run(
         ),
     ] = 1,
     resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on with unfinished runs, or start them anew.")
+        bool,
+        typer.Option(
+            "--resume/--no-resume",
+            help="Go on with unfinished runs, or start them anew, which loses what they saved.",
+        ),
     ] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run, what is done, and how long it takes.")
@@ -172,7 +176,8 @@ def run(
         err=json,
     )
     if stopped:
-        typer.echo(f"{stopped}; states are saved: the same command goes on", err=True)
+        how = "the same command" if resume else "the same command without --no-resume"
+        typer.echo(f"{stopped}; states are saved: {how} goes on", err=True)
     if stopped == "interrupted":
         raise typer.Exit(130)
     if failed:

@@ -14,7 +14,7 @@ import typer
 
 from emodef.cli import options
 from emodef.cli.evaluating import Form, Policy
-from emodef.errors import EmodefError, SettingsError, TrainingError
+from emodef.errors import DataError, EmodefError, SettingsError, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -275,6 +275,12 @@ def _run(names: list[str], results: Path, data_dir: Path | None, quiet: bool) ->
                 raise
             except TrainingError as error:
                 failed = error
+            except (DataError, SettingsError) as error:
+                if len(recipes) == 1:
+                    raise
+                failed = TrainingError(
+                    f"{recipe}: {error}"
+                )  # the other recipes' runs have their tables all the same
     return failed
 
 

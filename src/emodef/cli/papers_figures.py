@@ -107,6 +107,9 @@ def _of_run(path: Path, policy: str, data_dir: Path | None) -> _Answers:
     run = RunFolder.open(path)
     corpus = run.corpus(data_dir)
     for split in ("test", *(("dev",) if policy == "tuned" else ())):
+        if split not in run.splits():
+            remedy = "use --policy fixed" if split == "dev" else "name a run that was tested"
+            raise DataError(f"has no probabilities of a {split} split; {remedy}", path)
         if split not in corpus or not run.is_of(split, corpus[split]):
             raise DataError(
                 f"the {split} texts of its corpus are not those of this run any more; train it again", path

@@ -25,6 +25,7 @@ ENDINGS = (".tar.gz", ".tgz")
 _NEVER = {".lock", "output.txt", "best.safetensors"}
 _NOT_ENTERED = {"state", "tensorboard"}
 _LIGHT = ("README.md", "model.json")  # of a light model, what says what it is
+_OF_STUDIES = ("rows.jsonl", "splits")  # what a study has, be it merely begun, and a run of training has not
 _CHUNK = 1 << 20
 
 
@@ -79,8 +80,11 @@ def unpack(archive: str | os.PathLike[str], results: str | os.PathLike[str]) -> 
             with tarfile.open(source, "r:gz") as found:
                 for member in found:
                     _extract(found, member, staged, source)
-        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(f"cannot be unpacked ({error}); copy it again", source) from None
+        except OSError as error:  # it is not there, or there is no room for what is in it
+            where = "" if error.filename == str(source) else f" into {target}"
+            raise DataError(f"cannot be unpacked{where}: {error.strerror or error}", source) from None
         return _merge(staged, target)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -114,7 +118,7 @@ def _to_pack(source: Path, packed: Packed, weights: bool, never: set[Path]) -> I
 
 def _is_training_run(folder: Path) -> bool:
     """Whether it is a run of training, finished or not: other studies keep their rows as they come, and are packed as they are."""
-    return not (folder / "rows.jsonl").exists()
+    return not any((folder / name).exists() for name in _OF_STUDIES)
 
 
 def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path, source: Path) -> None:
@@ -193,9 +197,7 @@ def _is_in_use(folder: Path) -> bool:
 def _is_of_a_finished_run(path: Path, results: Path) -> bool:
     """Whether the file's place is in a finished run's folder, or in that of one that is being trained."""
     above = [folder for folder in path.parents if folder != results and results in folder.parents]
-    return any(
-        (folder / "settings.json").exists() and not (folder / "rows.jsonl").exists() for folder in above
-    )
+    return any((folder / "settings.json").exists() and _is_training_run(folder) for folder in above)
 
 
 def _digest(path: Path) -> str:

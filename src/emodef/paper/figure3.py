@@ -153,8 +153,12 @@ def figure3(
 ) -> Parts:
     """Tables of every study below `results`: slug -> table; one that says that nothing was run, where there is none."""
     parts: Parts = {}
+    names: list[str] = []
     for folder in find_studies(results):
         found = []
+        # the same study may have been made in several folders of results
+        name = folder.path.name + f"-{names.count(folder.path.name) + 1}" * (folder.path.name in names)
+        names.append(folder.path.name)
         try:
             for policy in dict.fromkeys(row.policy for row in folder.rows()):
                 found.append(read_scores(folder, policy, resamples=resamples, seed=seed))
@@ -162,7 +166,7 @@ def figure3(
             if report is not None:
                 report(f"left out: {error}")
         for scores in found:
-            start = f"{folder.path.name}-{scores.policy}"
+            start = f"{name}-{scores.policy}"
             for metric in METRICS:
                 parts[f"{start}-{metric.replace('_', '-')}"] = scores_table(scores, metric)
             for slug, table in gains_tables(scores).items():

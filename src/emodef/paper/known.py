@@ -56,12 +56,13 @@ class Known:
     table5: Mapping[str, tuple[str, ...]]
 
     def backbone(self, setting: str) -> Backbone:
-        """The backbone that a setting (a hub name, or a folder) stands for; an unknown one is called by its last part."""
-        name = setting.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        """The backbone that a setting (a hub name, or a folder) stands for; an unknown one is called as it is set: others may end alike."""
+        whole = setting.replace("\\", "/").rstrip("/")
+        name = whole.rpartition("/")[2]
         for backbone in self.backbones:
             if name.casefold() in backbone.names:
                 return backbone
-        return Backbone(name or setting)
+        return Backbone(whole or setting)
 
     def setup(self, name: str) -> Setup:
         """A setup by its setting; one that the tables have no row for is called by its tasks, "match+CDP"."""

@@ -23,6 +23,7 @@ from emodef.metrics import Bools, Floats, Measurement, Measures, decide
 from emodef.paper.known import KNOWN
 from emodef.paper.results import SPLITS, Run
 from emodef.paper.study import BASELINE, Block, Group, beyond, blocks, group_runs
+from emodef.runs import fingerprint
 from emodef.thresholds import tune_thresholds
 
 RESAMPLES = 10_000
@@ -220,17 +221,25 @@ class Study:
         return self.corpus
 
     def _same_texts(self, runs: Sequence[Run], tell: Callable[[str], None]) -> list[Run]:
-        """The runs of one and the same texts: the corpus's, else those of the first run."""
+        """The runs of one and the same texts and labels: the corpus's, else those of the first run."""
         kept: list[Run] = []
+        data = fingerprint(self.corpus) if self.corpus else None
         for run in runs:
+            noted = run.training.get("corpus")  # older runs noted none
+            data = data or noted
             if self.corpus is None:
                 same = _texts(run) == _texts(runs[0])
             else:
                 same = all(run.folder.is_of(split, self.corpus[split]) for split in SPLITS)
-            if same:
-                kept.append(run)
-            else:
+            if not same:
                 tell(f"left out: {run.path}: its texts are not those of {self.corpus_name} here, but others")
+            elif noted not in (None, data):
+                what = f"{self.corpus_name} here" if self.corpus else f"{runs[0].path}"
+                tell(
+                    f"left out: {run.path}: its training texts, labels or definitions are not those of {what}, but others"
+                )
+            else:
+                kept.append(run)
         return kept
 
 

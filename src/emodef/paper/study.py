@@ -17,8 +17,9 @@ from emodef.paper.results import Run
 
 PAPER = "paper"
 BASELINE = "paper-baseline"
-# change nothing in what is trained; precision rounds it, and "auto" is another on other machines: the runs' table has each run's
-_WORDS_ONLY = ("description", "save_every", "teacher", "unlabelled", "precision")
+# change nothing in what is trained; precision rounds it, and "auto" is another on other machines: the runs' table has each run's; the
+# corpus brings its own labels, whether they were named or not
+_WORDS_ONLY = ("description", "save_every", "teacher", "unlabelled", "precision", "label_set")
 _ROW = (
     "backbone",
     "setup",
@@ -197,7 +198,7 @@ def differences(settings: Mapping[str, Any]) -> dict[str, Any]:
     # read as the run's own setup reads it, so that what has no effect there is no difference
     paper = effective({**KNOWN.settings, "setup": settings["setup"], "backbone": settings["backbone"]})
     paper["pooling"] = backbone.pooling or "own"
-    keys = sorted((own.keys() | paper.keys()) - set(_ROW) - {"label_set"})
+    keys = sorted((own.keys() | paper.keys()) - set(_ROW))
     return {key: own.get(key) for key in keys if own.get(key) != paper.get(key)}
 
 

@@ -46,13 +46,7 @@ class Start:
             torch.manual_seed(settings.seed)  # a pooling projection may be new
             return TrainedModel.untrained(_encoder(settings), corpus.label_set)
         trained = TrainedModel.load(self.model)
-        for name in ("backbone", "pooling"):
-            theirs, ours = getattr(trained.settings, name), getattr(settings, name)
-            if theirs != ours:
-                raise SettingsError(
-                    f"start {self.name!r} was trained with {name} = {theirs!r}, this study's untuned encoder has {ours!r}: their "
-                    f"curves cannot be compared; give another model, or set {name}"
-                )
+        _check_encoder(self.name, trained.settings.model_dump(), settings)
         return trained
 
 
@@ -86,8 +80,11 @@ def _start(
     if name == UNTUNED:
         return Start(name, None, _digest(Path(_encoder(settings).backbone_path()) / WEIGHTS))
     if name in given:
-        folder = Path(given[name])
-        return _described(name, folder, str(given[name]))
+        found_model = _described(name, Path(given[name]), str(given[name]))
+        assert found_model.model is not None
+        # now, and not when the study has come to it
+        _check_encoder(name, read_json(found_model.model / "emodef.json").get("settings", {}), settings)
+        return found_model
     found = list(_runs(name, settings, results))
     whole = [start for start in found if start.weights]
     if not whole:
@@ -121,6 +118,17 @@ def _runs(setup: str, settings: TransferSettings, results: Path) -> Iterator[Sta
             yield _described(setup, run, str(run))
         else:
             yield Start(setup, run, "", str(run))
+
+
+def _check_encoder(name: str, about: Mapping[str, Any], settings: TransferSettings) -> None:
+    """Raise SettingsError where a start's settings are of another encoder than the study's."""
+    for key in ("backbone", "pooling"):
+        theirs, ours = about.get(key), getattr(settings, key)
+        if theirs != ours:
+            raise SettingsError(
+                f"start {name!r} was trained with {key} = {theirs!r}, this study's untuned encoder has {ours!r}: their curves cannot be "
+                f"compared; give another model, or set {key}"
+            )
 
 
 def _described(name: str, folder: Path, run: str) -> Start:

@@ -72,7 +72,11 @@ def _saved(folder: Path, settings: TrainSettings) -> TrainSettings:
     saved = type(settings)(**read_json(folder / "settings.json"))
     if saved.canonical() != settings.canonical():
         raise SettingsError(f"{folder} holds another run; move it away")
-    return saved
+    # with the same content, which canonical() compares, these may lie elsewhere now
+    moved: dict[str, Any] = {"start": settings.start, "unlabelled": settings.unlabelled}
+    if saved.teacher_hashes == settings.teacher_hashes:
+        moved["teacher"] = settings.teacher
+    return saved.model_copy(update=moved)
 
 
 def _check_made(folder: Path, settings: TrainSettings, data: str) -> None:
