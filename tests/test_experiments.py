@@ -75,6 +75,11 @@ def test_a_run_is_done_where_settings_and_data_are_the_same(tiny_corpus: Splits,
     assert run.is_run(spec, tiny_corpus)
     assert not run.is_run(spec_of(data, seed=1), tiny_corpus)
     assert not run.is_run(spec_of("other"), tiny_corpus)
+    put_run(tmp_path / "own", spec_of(data, corpus="mine.csv", label_set="mine.toml"), noted=data)
+    own = next(run for run in find_runs(tmp_path, canonical) if run.folder.name == "own")
+    there = {"corpus": "/elsewhere/mine.csv", "label_set": "/elsewhere/mine.toml"}
+    assert own.is_run(spec_of(data, **there), tiny_corpus)
+    assert not own.is_run(spec_of("other", **there), tiny_corpus)
 
 
 def test_a_run_without_fingerprint_is_judged_by_texts_and_labels(tiny_corpus: Splits, tmp_path: Path) -> None:

@@ -86,11 +86,16 @@ class Found:
         return read_json(path) if path.is_file() else {}
 
     def is_run(self, spec: RunSpec, corpus: Mapping[str, Corpus]) -> bool:
-        """Whether this is the planned run, on the same data. A run that noted no fingerprint is judged by its texts' ids and labels."""
-        if self.canonical != spec.canonical:
+        """Whether this is the planned run, on the same data, wherever its files lay then.
+
+        A run that noted no fingerprint is judged by its texts' ids and labels, and by the data's name.
+        """
+        if _but_data(self.canonical) != _but_data(spec.canonical):
             return False
         noted = self.training.get("corpus")
-        return noted == spec.data if noted is not None else self._has_texts_of(corpus)
+        if noted is not None:
+            return noted == spec.data
+        return self.canonical == spec.canonical and self._has_texts_of(corpus)
 
     def _has_texts_of(self, corpus: Mapping[str, Corpus]) -> bool:
         try:
@@ -99,6 +104,11 @@ class Found:
             return all(same) and run.label_set == corpus["train"].label_set
         except EmodefError:
             return False
+
+
+def _but_data(canonical: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's result depends on beside its data, of which a fingerprint says more than the names of files."""
+    return {key: value for key, value in canonical.items() if key not in ("corpus", "label_set")}
 
 
 def find_runs(results: str | os.PathLike[str], canonical: Canonical) -> list[Found]:
