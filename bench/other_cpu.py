@@ -1,4 +1,4 @@
-"""Scores of a light model on a CPU without VNNI, against those on this one: 200 texts under qemu's emulation of a Haswell.
+"""Scores of a light model on a CPU without VNNI, against those on this one: up to 200 texts under qemu's emulation of a Haswell.
 
     python -m bench.other_cpu MODEL [--texts FILE] [--cpu Haswell] [--out FILE.json]
 

@@ -147,7 +147,8 @@ def evaluate_probabilities(
     train_labels: 0/1 (m, K) of the training split, for the training support of each label.
     bootstrap: resamples; 0 for no intervals.
 
-    Raises DataError where shapes or values do not fit, SettingsError for a level without mapping or thresholds.
+    Raises DataError where probabilities or training labels do not fit, LabelSetError for a level the labels are not mapped to,
+    SettingsError for a level without thresholds, thresholds of another shape or nan, and resamples that give no interval.
     """
     own = corpus.label_set
     values = as_probabilities(probabilities, corpus.labels.shape)

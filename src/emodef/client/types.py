@@ -9,7 +9,9 @@ from emodef.errors import EmodefError
 
 
 class ServerError(EmodefError):
-    """What the server refused, or why no answer came. status: of HTTP, 0 where no answer came."""
+    """What the server refused, or why no answer came. status: of HTTP; 0 where none came, and for what has none of its own: a line of a
+    stream, an answer that broke off, a job that failed or is not over. code, field: where the server told them.
+    """
 
     def __init__(self, message: str, *, status: int = 0, code: str = "", field: str | None = None) -> None:
         place = f"{field}: " if field else ""

@@ -30,7 +30,8 @@ def load_corpus(
     on_error: "fail" stops at the first malformed row; "skip" leaves such rows out and lists them in `problems`.
     column_options: for users' files only; see `emodef.corpora.files.read_file`.
 
-    Raises DataError (missing file, malformed row) and SettingsError (options that do not fit).
+    Raises DataError (missing file, malformed row), SettingsError (options that do not fit), and MissingExtraError for Parquet without
+    polars.
     """
     check_on_error(on_error)
     given = os.fspath(name_or_path)

@@ -113,8 +113,9 @@ def fit(
     the labels that begin as the model learned them. strength: of the pull back to the definitions, `inf` to keep their weights and
     fit biases alone; by default chosen. source: the data's name, for the card. progress: told what is done, how many, of how many.
 
-    Raises DataError for texts and labels that do not fit, an empty text, fewer texts than labels; LabelSetError for a label that has no
-    definition.
+    Raises DataError for texts and labels that do not fit, an empty text, fewer texts than labels, and a label without a text where the
+    model was not trained to match; LabelSetError for a label that has no definition; SettingsError for a strength that is not above 0,
+    and for known labels that are none of these or that the model cannot know.
     """
     meant = read_labels(definitions)
     label_set = merged_set(meant, predictor.root.info.label_set, (OWN,) * len(meant))  # with all its levels

@@ -194,8 +194,8 @@ class Predictor(Reader):
         """Probabilities float32 (n, K), in the order of texts and labels; (1, K) for one text.
 
         They are raw, as thresholds need them; calibrated=True gives what to read as "how likely", by curves fitted on dev
-        (SettingsError where the model has none). level: a coarser label set's name. progress: called with the number of
-        texts just begun.
+        (SettingsError where the model has none). level: a coarser label set's name (LabelSetError for one that the labels are not
+        mapped to). progress: called with the number of texts just begun. What is no text is a DataError.
         """
         to_show = self._to_show(calibrated, level)
         return to_show(self.raw(listed(texts), progress=progress).values)
@@ -252,12 +252,13 @@ class Predictor(Reader):
 
         labels: name -> definition, or a file, or whatever `emodef.definitions.read_labels` takes; each definition is encoded once.
         known: this predictor's labels beside them, all (True) or some; they keep their probabilities and thresholds. A label
-        that `labels` has too is then scored as known. policy: what gives a new label its bias and threshold
-        (`emodef.predictor.unseen`). background: unlabelled texts like those to predict, for policies that ask for some and for
-        labels with examples; a few hundred. By default sentences that emodef brings.
+        that `labels` has too is scored as known where `known` names it, and refused with True. policy: what gives a new label
+        its bias and threshold (`emodef.predictor.unseen`). background: unlabelled texts like those to predict, for policies that
+        ask for some and for labels with examples; a few hundred. By default sentences that emodef brings.
 
-        Raises LabelSetError for labels that contradict themselves or clash with known ones, SettingsError for a model that was not
-        trained to match texts with definitions.
+        Raises LabelSetError for labels that contradict themselves, clash with all the known ones, or are known by no such name;
+        SettingsError for a model that was not trained to match texts with definitions, no labels at all, an unknown policy, an empty
+        background, and exclusive labels beside known ones of which a text may have several.
         """
         from emodef.predictor.own import with_labels
 
@@ -279,7 +280,8 @@ class Predictor(Reader):
     ) -> NDArray[np.float32]:
         """Probabilities float32 (n, K) of own labels, from their definitions alone; see `with_labels`.
 
-        The labels of earlier calls are remembered: the first call with some encodes their definitions, later ones do not.
+        The labels of earlier calls are remembered: the first call with some encodes their definitions, later ones do not. Raises what
+        `with_labels` and `predict_proba` raise.
         """
         from emodef.predictor.own import key_of
 

@@ -75,7 +75,8 @@ class ScoreRequest(Choices):
     labels: OwnLabels = Field(min_length=1, description="Name -> definition, or more")
     known: bool | Strings = Field(
         False,
-        description="Whether labels that have a name the model was trained on are read as it learned them; or which of them",
+        description="Labels of the model beside these: true for all (a name of both is then refused), or a list of names (one that is also "
+        "in labels is scored as the model learned it)",
     )
     all_scores: bool = Field(True, description="Also every label's probability")
 
@@ -92,7 +93,7 @@ class ExplainRequest(Strict):
     own: OwnLabels | None = Field(
         None, min_length=1, description="Labels of the client's own, as in /v1/score"
     )
-    known: bool | Strings = False
+    known: bool | Strings = Field(False, description="Labels of the model beside these, as in /v1/score")
 
 
 class Model(BaseModel):
