@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -235,3 +238,21 @@ def test_encoding_needs_neither_torch_nor_transformers(tiny_backbone: Callable[.
     assert run.returncode == 0, run.stderr
     ours = expected.texts(expected.tokenize(TEXTS[:2]), [0, 1], 20).input_ids.tolist()
     assert run.stdout.strip() == str(ours)
+
+
+def test_no_text_is_longer_than_the_encoder_has_places_for(
+    each_backbone: tuple[str, Path], tmp_path: Path
+) -> None:
+    """Also where the tokenizer does not say how long a text may be."""
+    folder = each_backbone[1]
+    copy = shutil.copytree(folder, tmp_path / "backbone")
+    told = json.loads((copy / "tokenizer_config.json").read_text(encoding="utf-8"))
+    told.pop("model_max_length", None)
+    (copy / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
+    tokenizer = TextTokenizer.load(copy)
+    network = transformers.AutoModel.from_pretrained(copy)
+    tokens = tokenizer.encoder.tokenize(["happy " * 2_000])
+    padded = tokenizer.encoder.texts(tokens, [0], tokenizer.longest)
+    with torch.no_grad():
+        network.eval()(torch.from_numpy(padded.input_ids).long())
+    assert padded.input_ids.shape[1] == tokenizer.longest <= 512

@@ -63,7 +63,9 @@ def test_training_starts_from_it_in_float32(saved: Path, tmp_path: Path) -> None
     assert not made.tokenizer.new_tokens
 
 
-def test_a_copy_is_replaced_and_nothing_else_is(saved: Path, tmp_path: Path) -> None:
+def test_a_copy_is_replaced_and_nothing_else_is(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = pack(saved, tmp_path / "packed")
     assert pack(saved, out) == out
     (tmp_path / "other").mkdir()
@@ -77,6 +79,17 @@ def test_a_copy_is_replaced_and_nothing_else_is(saved: Path, tmp_path: Path) -> 
             pack(saved, tmp_path / folder)
     with pytest.raises(SettingsError, match="is a file"):
         pack(saved, tmp_path / "other" / "notes.txt")
+    (out / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"a saved model and notes\.txt, which would be gone"):
+        pack(saved, out)
+    (out / "notes.txt").unlink()
+    (tmp_path / "link").symlink_to(out)
+    pack(saved, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "model", "other", "packed"]
+    monkeypatch.chdir(out)
+    with pytest.raises(SettingsError, match="is the folder you are in"):
+        pack(saved, ".")
 
 
 def test_weights_beyond_half_precision_are_named(saved: Path, tmp_path: Path) -> None:

@@ -131,6 +131,24 @@ def test_how_long_a_text_may_be_is_a_number() -> None:
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
+def test_times_that_python_cannot_hold_are_kept(predict: Any, out: str) -> None:
+    days = pl.Series([-719_530, 19_844], dtype=pl.Int32).cast(pl.Date)  # as Spark moves them: before year 1
+    nanoseconds = pl.Series([1_714_555_800_123_456_789, None], dtype=pl.Int64).cast(pl.Datetime("ns"))
+    frame = pl.DataFrame({"text": ["so happy", "why"], "day": days, "at": nanoseconds})
+    path, summary = predict("in.parquet", frame, f"out.{out}")
+    assert summary.rows == 2
+    if out == "parquet":
+        found = pl.read_parquet(path)
+        assert found["day"].equals(days)
+        assert found["at"].equals(nanoseconds)
+    else:
+        first, second = rows_of(path)
+        assert "123456789" in first["at"]
+        assert first["day"].startswith("0000") or first["day"].startswith("-")
+        assert second["day"] == "2024-05-01"
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
 def test_a_row_nested_very_deep_costs_itself_alone(predict: Any, out: str) -> None:
     depths = [1, DEEPEST - 1, DEEPEST, 500, 960, 5_000]
     rows = [f'{{"text": "so happy", "more": {"[" * depth}1{"]" * depth}}}' for depth in depths]

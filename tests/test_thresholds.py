@@ -210,3 +210,11 @@ def test_what_cannot_be_tuned_is_refused() -> None:
         tune_thresholds([[0, 0]], [[0.5, 0.5]])
     with pytest.raises(DataError, match="shape"):
         tune_thresholds([[1, 0]], [[0.5]])
+
+
+def test_texts_without_a_label_to_tune_on_are_decided_as_having_none() -> None:
+    labels = np.zeros((6, 2), dtype=np.uint8)
+    labels[3, 1] = 1
+    found = cross_validate(labels, np.full((6, 2), 0.5), methods=["shrunk"], repeats=3)
+    assert found["shrunk"].shape == (3,)
+    assert cross_validate(labels[3:4], np.full((1, 2), 0.5), methods=["shrunk"], repeats=1)["shrunk"] == 0

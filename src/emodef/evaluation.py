@@ -107,7 +107,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The whole report, for strict JSON: an undefined value (nan) becomes null."""
-        return {"format": FORMAT, **_without_nan(asdict(self))}
+        return {"format": FORMAT, **without_nan(asdict(self))}
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Report:
@@ -325,11 +325,12 @@ def _measure(
     return LevelResult(view.name, summary, labels, undefined)
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """The same dicts, lists and numbers, with None for nan, which JSON has not."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return None if isinstance(value, float) and np.isnan(value) else value
 
 

@@ -101,6 +101,8 @@ def cross_validate(
         predicted = np.zeros(truth.shape, dtype=bool)
         for held in range(folds):
             out = fold == held
+            if not truth[~out].any():  # nothing to tune on: nothing is predicted in this part
+                continue
             tuned = tune_thresholds(truth[~out], values[~out], method=method, seed=seed)
             predicted[out] = decide(values[out], tuned)
         return float(averages(count(truth, predicted))["macro_f1"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -168,8 +169,8 @@ def train(
             choice=choice,
         )
     except TrainingError as error:
-        if started(out):
-            typer.echo(f"to go on: emodef train --resume --out {out}", err=True)
+        if "--resume" in str(error) and started(out):  # a loss that is not finite would be so again
+            typer.echo(f"to go on: emodef train --resume --out {shlex.quote(str(out))}", err=True)
         raise error
     if not helper:
         _print_run(run, json)

@@ -69,6 +69,7 @@ def compare(
       emodef labels compare wordings/*.toml --data isear --policy all --out wordings.md
     """
     from emodef.definitions import read_labels
+    from emodef.evaluation import without_nan
     from emodef.predictor import Predictor
     from emodef.predictor.unseen import DEFAULT, POLICIES, policy_of
     from emodef.reporting import print_table
@@ -97,7 +98,7 @@ def compare(
     found = compare_wordings(wordings, corpus, predictor, policies=policies)
     table = wordings_table(found, corpus)
     if json:
-        options.print_json([asdict(each) for each in found])
+        options.print_json([without_nan(asdict(each)) for each in found])
     elif out is None:
         print_table(table, options.output())
     if out is not None:

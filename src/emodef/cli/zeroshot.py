@@ -58,7 +58,12 @@ def zero_shot(
             metavar="BACKBONE", help="Beside them this encoder as it is, 'minilm' for the default one."
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="The split that held-out labels are scored on.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Of --corpus, and of a run with held-out labels. By default test, else all of a file."
+        ),
+    ] = None,
     rows: Annotated[
         Path,
         typer.Option(help="File of results: what is there is not measured again.", rich_help_panel="Output"),
@@ -116,7 +121,8 @@ def zero_shot(
         )
     scored: list[Data] = []
     if models or (corpus and untuned):
-        scored = _corpora(corpus or _CORPORA, directory, own, on_error, quiet)
+        # what is measured where none is named has no splits
+        scored = _corpora(corpus or _CORPORA, directory, own, on_error, quiet, split if corpus else None)
     bare: list[Source] = [] if untuned is None else [_untuned(untuned)]
     names: dict[str, str] = {}
     for source in (
@@ -129,14 +135,18 @@ def zero_shot(
     for run in held_out or ():
         source = _source(run, cpu)
         names.setdefault(source.weights, source.name)
-        for data in _held_out(source, run, split, directory):
+        for data in _held_out(source, run, split or "test", directory):
             if not data.task.endswith(UNSEEN):
                 own_labels(source, data, file)
                 continue
             for each in (source, *bare):
                 measure(each, data, file, tell=console.print)
     if not file.rows:
-        raise SettingsError("nothing to measure; name models, or runs that held labels out (--held-out)")
+        raise SettingsError(
+            "none of these models can score these labels; name one that was trained with match or cdp"
+            if names
+            else "nothing to measure; name models, or runs that held labels out (--held-out)"
+        )
     found = file.named(names)
     shown = file.current(found)
     if len(shown) < len(found):
@@ -184,7 +194,12 @@ def _untuned(backbone: str) -> Source:
 
 
 def _corpora(
-    names: list[str], data_dir: str | None, own: dict[str, Any], on_error: options.OnError, quiet: bool
+    names: list[str],
+    data_dir: str | None,
+    own: dict[str, Any],
+    on_error: options.OnError,
+    quiet: bool,
+    split: str | None = None,
 ) -> list[Data]:
     """What to score. own: how files of the user's are read. Raises SettingsError for one whose labels have no definitions."""
     from emodef.corpora import CORPORA, load_corpus
@@ -198,7 +213,7 @@ def _corpora(
         given = {} if name in CORPORA else own
         splits = load_corpus(name, data_dir=data_dir, on_error=on_error.value, **given)
         options.report_problems(splits.values(), quiet)
-        corpus = choose_split(splits, name)
+        corpus = choose_split(splits, name, split)
         if is_derived(corpus.label_set):
             raise SettingsError(
                 f"{name}: its labels have names and no definitions to score by; start a file of these with 'emodef labels skeleton {name} "

@@ -60,7 +60,21 @@ class ParquetSource(Source):
 
 
 def _records(frame: Any, start: int) -> list[Record]:
-    return [Record(row, "", list(values)) for row, values in enumerate(frame.iter_rows(), start=start + 1)]
+    return [Record(row, "", list(values)) for row, values in enumerate(_rows(frame), start=start + 1)]
+
+
+def _rows(frame: Any) -> list[tuple[Any, ...]]:
+    """The rows as Python's values; times that these cannot hold, before year 1, after 9999 or of nanoseconds, as text."""
+    polars = require("polars", extra="data")
+    kinds = frame.schema.items()
+    fine = [name for name, kind in kinds if kind == polars.Datetime and kind.time_unit == "ns"]
+    if fine := [name for name in fine if (frame[name].dt.nanosecond() % 1000 != 0).any()]:
+        frame = frame.with_columns(polars.col(fine).cast(polars.String))
+    try:
+        return list(frame.iter_rows())
+    except (ValueError, OverflowError):
+        times = [name for name, kind in kinds if kind in (polars.Date, polars.Datetime)]
+        return list(frame.with_columns(polars.col(times).cast(polars.String)).iter_rows())
 
 
 def encode_parquet(part: Part, found: Predictions, plan: Plan) -> bytes:

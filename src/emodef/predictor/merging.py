@@ -39,7 +39,9 @@ def merged_set(definitions: Definitions | None, known: LabelSet, taken: Sequence
         if not all(name in source for name, source in zip(names, sources, strict=True)):
             continue
         used = {name: source[name] for name, source in zip(names, sources, strict=True)}
-        sets = [each.coarse[level] for each in (known, own) if each is not None and level in each.coarse]
+        # with own labels alone, as their file has it: its labels, in its order
+        described = (known, own) if mixed else (own, known)
+        sets = [each.coarse[level] for each in described if each is not None and level in each.coarse]
         for whole in sets or [replace(LabelSet.load(level), mappings={}, coarse={})]:
             if set(used.values()) <= set(whole.names):
                 mappings[level], coarse[level] = used, _narrowed(whole, used) if mixed else whole
@@ -62,6 +64,8 @@ def _all_mappings(labels: LabelSet) -> dict[str, Mapping[str, str]]:
         if level not in shipped() or labels.coarse[level].names != LabelSet.load(level).names:
             continue
         for higher, further in LabelSet.load(level).mappings.items():
+            if higher == labels.name:  # a file may be called as a shipped set is
+                continue
             found.setdefault(higher, {name: further[target] for name, target in mapping.items()})
     return found
 

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from emodef.predictor.session import EMBEDDING, PROBABILITIES, Graph
 from emodef.predictor.unseen import (
     DEFAULT,
     OF_TRAINED,
+    POLICIES,
     Policy,
     Trained,
     combined,
@@ -139,6 +141,11 @@ def with_labels(
     rows = [k for k, place in enumerate(first) if place == OWN]
     if definitions is not None and definitions.label_set.exclusive and len(rows) < len(taken):
         _refuse_several(below.label_set, taken)
+        if rows and any(layer.head.exclusive for layer in predictor.layers):
+            raise SettingsError(
+                "the fitted head's labels share their probabilities among themselves, which cannot be ranked against own labels'; fit all "
+                "of them together (emodef fit), or leave the head's out (known)"
+            )
     root, chooser = predictor.root, policy_of(DEFAULT if policy is None else policy)
     guess_thresholds: NDArray[np.float64] = np.zeros(0)
     head = LabelHead(np.zeros((0, root.graph.outputs[EMBEDDING]), np.float32), np.zeros(0, np.float32))
@@ -162,6 +169,10 @@ def with_labels(
         name_of(chooser),
         None if given is None else _digest(given),
     ]
+    if callable(policy) and not isinstance(policy, partial) and policy not in POLICIES.values():
+        told.append(
+            np.round(head.bias.astype(np.float64), 2).tolist()
+        )  # a function's name does not tell what it does
     # fitted on labelled texts: of labels that were only defined there is none
     curves = None if rows or below.calibration is None else merging.of_labels(below.calibration, taken)
     info = replace(

@@ -24,7 +24,7 @@ def model_card(
     """Markdown with the front matter the model hub reads."""
     settings = model.settings
     sizes = ", ".join(f"{split} {len(part):,}" for split, part in corpus.items())
-    opens = settings.pooling == "own" and settings.scores == "emotion"
+    opens = settings.pooling == "own" and settings.scores == "emotion" and settings.emoji == "keep"
     if opens:
         pipeline = (
             'It also opens in `transformers.pipeline("text-classification", model=..., top_k=None)`'
@@ -35,6 +35,8 @@ def model_card(
             "answers with its matching head"
             if settings.scores == "match"
             else "pools by the mean of the token vectors"
+            if settings.pooling == "mean"
+            else "reads emoji as words"
         )
         pipeline = f"It does not open in transformers' own text-classification pipeline with these scores: it {answers}."
     lines = [

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from emodef.atomic import behind_links
 from emodef.encoding import budget_batches
 from emodef.errors import DataError, EmodefError, SettingsError
 from emodef.labels import LabelSet
@@ -230,20 +231,36 @@ class TrainedModel:
         return cls(model, tokenizer, label_set, settings, thresholds, metrics)
 
 
-def check_free(out: str | os.PathLike[str], mark: str, what: str) -> None:
-    """Raise SettingsError where `out` holds anything but `what`, which has a file named `mark` and may be replaced."""
+def check_free(out: str | os.PathLike[str], mark: str, what: str, files: Collection[str]) -> None:
+    """Raise SettingsError where `out` cannot be replaced: it holds anything but `what`, which has a file named `mark` and only `files`.
+
+    Nor can the folder that one is in, or one where a disk is mounted.
+    """
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise SettingsError(f"{folder} is a file; give a folder (--out)")
-    if folder.is_dir() and not (folder / mark).exists() and any(folder.iterdir()):
+    if not folder.is_dir():
+        return
+    held = sorted(path.name for path in folder.iterdir())
+    if held and mark not in held:
         raise SettingsError(f"{folder} holds something else than {what}; give another folder (--out)")
+    if others := [name for name in held if name not in files]:
+        raise SettingsError(
+            f"{folder} holds {what} and {others[0]}, which would be gone if it were replaced; move that away, or give another folder "
+            "(--out)"
+        )
+    if os.path.ismount(folder) or folder.samefile(Path.cwd()):
+        what_it_is = "where a disk is mounted" if os.path.ismount(folder) else "the folder you are in"
+        raise SettingsError(
+            f"{folder} is {what_it_is}, which cannot be replaced; give a folder in it (--out)"
+        )
 
 
 class replaced_directory:
     """Context manager: a new folder beside `target` that takes its place when the block succeeds, and vanishes when it does not."""
 
     def __init__(self, target: str | os.PathLike[str]) -> None:
-        self.target = Path(target)
+        self.target = behind_links(target)
 
     def __enter__(self) -> Path:
         self.target.parent.mkdir(parents=True, exist_ok=True)

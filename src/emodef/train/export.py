@@ -123,6 +123,8 @@ def export(
         raise SettingsError(f"precision = {precision!r}: choose one of {', '.join(PRECISIONS)}")
     check_free(out)
     dev, scores = _checked_on(corpus), scores or trained.settings.scores
+    if scores != "emotion" and trained.model.match is None:
+        raise SettingsError(f"scores = {scores!r}: the model has no matching head; take 'emotion'")
     tell = progress or (lambda what, done, total: None)
     tell("graph", 0, 1)
     graph = plain_norms(export_graph(trained, scores))
@@ -153,7 +155,9 @@ def export(
             advance = _counted(tell, "thresholds", len(dev))
             info = _fitted(info, dev, predictor.predict_proba(dev.texts, progress=advance))
         else:
-            info = replace(info, thresholds=trained.thresholds)
+            # tuned ones are for the scores that the model itself answers with
+            own = scores == trained.settings.scores
+            info = replace(info, thresholds=trained.thresholds if own else info.thresholds)
         info.write(folder)
         (folder / CARD).write_text((card or short_card)(info), encoding="utf-8")
         size = (folder / MODEL).stat().st_size
@@ -206,7 +210,7 @@ def _checked_on(corpus: Mapping[str, Corpus]) -> Corpus:
 
 def check_free(out: str | os.PathLike[str]) -> None:
     """Raise SettingsError where `out` holds anything but a light model, which may be replaced."""
-    checkpoint.check_free(out, INFO, "a light model")
+    checkpoint.check_free(out, INFO, "a light model", {INFO, MODEL, TOKENIZER, CARD, "card.json"})
 
 
 def calibration_batches(trained: TrainedModel, corpus: Corpus) -> list[dict[str, NDArray[np.int64]]]:
@@ -247,7 +251,9 @@ def _against_float(
         for kind, graph in (("int8", small), ("fp32", large))
     ]
     checks = parity.against_float(answers[0], answers[1], dev, fixed)
-    if len(pairs):
+    if (
+        len(pairs) and not pairs.is_definition.all()
+    ):  # where every text has every label nothing can be told apart
         scores = [
             graph.definition_scores(
                 dev.texts, dev.label_set.definitions, pairs, _counted(tell, f"{kind} on pairs", len(pairs))

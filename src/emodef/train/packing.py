@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
 from emodef.errors import DataError, SettingsError
-from emodef.train.checkpoint import WEIGHTS, TrainedModel, check_free, replaced_directory
+from emodef.train.checkpoint import FILES, WEIGHTS, TrainedModel, check_free, replaced_directory
 
 
 def pack(model: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
@@ -27,7 +27,8 @@ def pack(model: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     source, target = Path(model), Path(out)
     if target.resolve() in (source.resolve(), *source.resolve().parents):
         raise SettingsError(f"{target} holds the model itself; give another folder (--out)")
-    check_free(target, "emodef.json", "a saved model")
+    theirs = [path.name for path in source.iterdir()] if source.is_dir() else []
+    check_free(target, "emodef.json", "a saved model", {*FILES, "emodef.json", "README.md", *theirs})
     TrainedModel.load(source)  # says what is wrong with it, if anything is
     weights = load_file(source / WEIGHTS)
     half = {name: t.half() if t.is_floating_point() else t for name, t in weights.items()}

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenizers import AddedToken
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from emodef.encoding import Encoder
 from emodef.errors import SettingsError
+
+_COUNTED_FROM_PADDING = (
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "longformer",
+    "mpnet",
+)  # places up to the padding's are no text's
 
 
 @dataclass
@@ -21,6 +29,7 @@ class TextTokenizer:
     encoder: Encoder
     segments: bool  # whether it gives lone texts segment ids; pairs get them wherever the encoder takes them
     new_tokens: dict[int, list[int]]  # id of an added placeholder -> ids of the word it stands for
+    positions: int | None = None  # tokens that the encoder has places for; None where it counts none
 
     @classmethod
     def load(
@@ -55,7 +64,8 @@ class TextTokenizer:
             emoji=emoji == "words",
         )
         segments = "token_type_ids" in tokenizer.model_input_names
-        return cls(tokenizer, encoder, segments, {vocabulary[token]: words[token] for token in added})
+        new = {vocabulary[token]: words[token] for token in added}
+        return cls(tokenizer, encoder, segments, new, _positions(path))
 
     @property
     def size(self) -> int:
@@ -71,6 +81,19 @@ class TextTokenizer:
 
     @property
     def longest(self) -> int:
-        """Most tokens the checkpoint takes; 512 where its tokenizer does not say."""
+        """Most tokens the checkpoint takes; at most 512 where its tokenizer does not say."""
         longest = int(self.tokenizer.model_max_length)
-        return longest if longest < 100_000 else 512
+        longest = longest if longest < 100_000 else 512
+        return longest if self.positions is None else min(longest, self.positions)
+
+
+def _positions(path: str | os.PathLike[str]) -> int | None:
+    """How many tokens an encoder has places for; None where its configuration is not there, or it counts relative places."""
+    try:
+        config = AutoConfig.from_pretrained(os.fspath(path))
+    except (OSError, ValueError):
+        return None
+    places = getattr(config, "max_position_embeddings", None) or 0
+    if config.model_type in _COUNTED_FROM_PADDING:
+        places -= (config.pad_token_id or 0) + 1
+    return places if places > 0 else None

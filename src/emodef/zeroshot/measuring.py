@@ -77,7 +77,13 @@ def measure(source: Source, data: Data, file: RowFile, *, tell: Tell = lambda me
     file.asks(data.task, print_of)
     scorer = Scorer(source, Task(corpus.texts, corpus.label_set, data.background, data.rate))
     made: list[Row] = []
-    for method, scoring in scorer.methods().items():
+    methods = scorer.methods()
+    if not methods:
+        tell(
+            f"{data.task}: left out for {source.name}, which cannot score it: it was trained with neither match nor cdp, and no table maps "
+            "its labels to these"
+        )
+    for method, scoring in methods.items():
         needing = (
             NEED_BACKGROUND.get(method) if data.background else None
         )  # which was left out where there was none

@@ -1,8 +1,9 @@
-"""Zero-shot results on disk: JSON lines, one a (task, model, method, policy), never measured twice. Imports atomic, bootstrap, errors."""
+"""Zero-shot results on disk: JSON lines, one a (task, model, method, policy), never measured twice. Imports atomic, locks, evaluation."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,6 +14,7 @@ from emodef import locks
 from emodef.atomic import write_text
 from emodef.bootstrap import Estimate
 from emodef.errors import DataError
+from emodef.evaluation import without_nan
 
 METRICS = ("macro_f1", "macro_roc_auc", "macro_average_precision", "micro_f1")
 
@@ -50,7 +52,7 @@ class Row:
 
     def to_line(self) -> str:
         """One line of JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False)
+        return json.dumps(without_nan(asdict(self)), ensure_ascii=False, allow_nan=False)
 
 
 class RowFile:
@@ -97,6 +99,12 @@ class RowFile:
                 return
 
 
+def _estimate(stored: Mapping[str, Any]) -> Estimate:
+    """JSON has no nan, which is null there: a value that the texts do not define, such as an AUC where all have the label."""
+    found = Estimate(**stored)
+    return replace(found, value=math.nan) if found.value is None else found
+
+
 def _read(path: Path) -> list[Row]:
     found = []
     for number, line in enumerate(
@@ -106,7 +114,7 @@ def _read(path: Path) -> list[Row]:
             continue
         try:
             content = json.loads(line)
-            measures = {name: Estimate(**value) for name, value in content.pop("measures").items()}
+            measures = {name: _estimate(value) for name, value in content.pop("measures").items()}
             found.append(Row(**content, measures=measures))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from emodef.errors import SettingsError
 from emodef.labels import LabelSet
 from emodef.predictor import Predictor
 from emodef.predictor.head import Floats, hash_of, unit
@@ -56,6 +57,11 @@ class LightSource:
 
     def __init__(self, name: str, path: str | os.PathLike[str] | None = None) -> None:
         self.name, self.predictor = name, Predictor.load(path)
+        if self.predictor.layer is not None:
+            raise SettingsError(
+                f"{path}: is a fitted head, which scores its own labels only; name the model it stands on, 'shipped' if that is the one "
+                "emodef brings"
+            )
         info = self.predictor.info
         self.weights = hash_of(self.predictor.graph.path)[:16]
         self.label_set: LabelSet | None = info.label_set
