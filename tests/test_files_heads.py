@@ -44,7 +44,9 @@ def test_a_blank_line_of_one_column_is_a_row(predict: Any, name: str, out: str, 
         predict(name, end.join(lines), f"out.{out}", on_error="fail")
 
 
-@pytest.mark.parametrize("row", ["1;so happy, really;x;y", '1;"so happy; really";x;"y, z"'])
+@pytest.mark.parametrize(
+    "row", ["1;so happy, really;x;y", '1;"so happy; really";x;"y, z"', '1;"so happy, really, I\nam, too";x;y']
+)
 def test_names_with_commas_between_semicolons(predict: Any, tmp_path: Path, row: str) -> None:
     header = "id;text;calm, at ease;sad, low, down"
     path, _ = predict("in.csv", f"\n{header}\n\n{row}\n", "out.csv")

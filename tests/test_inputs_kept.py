@@ -129,12 +129,21 @@ def test_of_a_link_the_file_is_written(predictor: Predictor, tmp_path: Path) -> 
 def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     pipe, found = tmp_path / "pipe", []
     os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: found.append(pipe.read_text()))
+    reader = threading.Thread(target=lambda: found.append(pipe.read_text()), daemon=True)
     reader.start()
     write_text(pipe, "words")
     reader.join(10)
     assert found == ["words"]
     assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such names")
+def test_standard_output_by_its_name_goes_on_where_it_stands(tmp_path: Path) -> None:
+    code = "from emodef.atomic import write_text; write_text('/dev/stdout', 'new\\n')"
+    line = f'exec >> notes; echo before; "{sys.executable}" -c "{code}"; echo after'
+    (tmp_path / "notes").write_text("earlier\n")
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True)
+    assert (tmp_path / "notes").read_text().split() == ["earlier", "before", "new", "after"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="closes streams as a POSIX shell does")

@@ -148,14 +148,22 @@ def test_times_that_python_cannot_hold_are_kept(predict: Any, out: str) -> None:
         assert second["day"] == "2024-05-01"
 
 
+def test_times_within_lists_that_python_cannot_hold_are_told(predict: Any) -> None:
+    days = pl.Series([[-719_530]], dtype=pl.List(pl.Int32)).cast(pl.List(pl.Date))
+    with pytest.raises(DataError, match=r"in\.parquet: rows 1 to 1: a time is beyond what Python can hold"):
+        predict("in.parquet", pl.DataFrame({"text": ["so happy"], "days": days}), "out.csv")
+
+
 @pytest.mark.parametrize("out", OUTPUTS)
 def test_a_row_nested_very_deep_costs_itself_alone(predict: Any, out: str) -> None:
     depths = [1, DEEPEST - 1, DEEPEST, 500, 960, 5_000]
     rows = [f'{{"text": "so happy", "more": {"[" * depth}1{"]" * depth}}}' for depth in depths]
+    never_closed = '{"text": "' + '[\\"' * 50_000  # as a line cut off, and looked through in no time
     brackets = json.dumps({"text": "why", "more": "\\" + "[" * 1_000 + '"' + "[" * 1_000})
-    path, summary = predict("in.jsonl", "\n".join([*rows, brackets, ""]), f"out.{out}")
-    assert [(problem.row, problem.reason) for problem in summary.shown] == [
+    path, summary = predict("in.jsonl", "\n".join([*rows, brackets, never_closed]), f"out.{out}")
+    assert [(problem.row, problem.reason) for problem in summary.shown[:4]] == [
         (row, f"is nested more than {DEEPEST} levels deep") for row in (3, 4, 5, 6)
     ]
+    assert "is not valid JSON" in summary.shown[4].reason
     if out != "jsonl":  # there such rows stand as they came
         assert [row["text"] for row in rows_of(path)][:2] == ["so happy"] * 2

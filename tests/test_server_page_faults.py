@@ -51,6 +51,7 @@ def test_columns_are_named_as_the_server_names_them(open_tab: Open, tmp_path: Pa
         ("in_quotes.csv", '\ufeff"a;b;c",text, d \n1,2,3\n'),
         ("late_quote.csv", 'a; "text"\n1;2\n'),
         ("blank.csv", "\n\nid;comment, in full, as written\n\n1;Thank you\n"),  # of the lines that are some
+        ("lines.csv", 'id;comment, in full, as written\n1;"Yes, really, I\nam"\n'),
         ("one.csv", "text\na,b;c\n"),
         ("quotes.tsv", '"text"\t"a\tb" \r\n1\t2\t3\r\n'),
         ("commas.tsv", "text\ta,b,c\n1\t2\n"),

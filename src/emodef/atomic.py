@@ -9,19 +9,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+_STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
 
 @contextmanager
 def open_atomic(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
     """Open a temporary neighbour of `path`; on success it replaces `path`, on any error it is removed.
 
-    Of a link, the file it points to is replaced. What is no file, such as /dev/stdout or a named pipe, is written as it is opened.
+    Of a link, the file it points to is replaced. What is no file, such as a terminal or a named pipe, is written as it is opened, and
+    standard output by its names goes on where it stands, in a file too.
     Raises OSError when the folder cannot be written or the disk is full; `path` is then as it was.
     """
-    target = behind_links(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     if "b" not in mode:
         options.setdefault("encoding", "utf-8")
         options.setdefault("newline", "")
+    if os.fspath(path) in _STANDARD_OUTPUT:
+        with os.fdopen(os.dup(1), mode, **options) as handle:
+            yield handle
+        return
+    target = behind_links(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         with open(path, mode, **options) as handle:
             yield handle

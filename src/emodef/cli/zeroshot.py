@@ -213,7 +213,7 @@ def _corpora(
         given = {} if name in CORPORA else own
         splits = load_corpus(name, data_dir=data_dir, on_error=on_error.value, **given)
         options.report_problems(splits.values(), quiet)
-        corpus = choose_split(splits, name, split)
+        corpus = choose_split(splits, name, None if set(splits) == {"all"} else split)
         if is_derived(corpus.label_set):
             raise SettingsError(
                 f"{name}: its labels have names and no definitions to score by; start a file of these with 'emodef labels skeleton {name} "

@@ -164,11 +164,17 @@ def _separator(path: Path) -> str:
 def separator_of(header: str, row: str) -> str:
     """What parts the names of a CSV file's header and the cells of its first row, its first line if it has several.
 
-    The one that both hold as often, since by the header alone commas within names may outvote the semicolons between them; else the
-    one that the header holds most. Of equals the comma.
+    The one that both hold as often, since by the header alone commas within names may outvote the semicolons between them; else one
+    that both hold; else the one that the header holds most. Of equals the comma.
     """
-    header, row = (re.sub(r'"[^"]*"', "", line) for line in (header, row))
-    return max(_SEPARATORS, key=lambda each: (0 < header.count(each) == row.count(each), header.count(each)))
+    # what is in quotes, be it to the end of a row of several lines, parts nothing
+    header, row = (re.sub(r'"[^"]*(?:"|$)', "", line) for line in (header, row))
+
+    def rank(mark: str) -> tuple[bool, bool, int]:
+        names, cells = header.count(mark), row.count(mark)
+        return 0 < names == cells, names > 0 and cells > 0, names
+
+    return max(_SEPARATORS, key=rank)
 
 
 def _jsonl(path: Path) -> Table:

@@ -1,7 +1,7 @@
 """A folder of runs: which are finished, and which of them is a planned one. Imports runs.
 
-RESULTS/any/depth/RUN/ is a finished run if `emodef.runs` can read it. A run is known by the hash of its canonical settings and of
-its data; who or what made it, and when, does not matter.
+RESULTS/any/depth/RUN/ is a finished run if `emodef.runs` can read it. A run is known by its canonical settings and its data; who or
+what made it, and when, does not matter, nor, of a finished one, where its data lay (an unfinished one's folder has that in its hash).
 """
 
 from __future__ import annotations

@@ -53,7 +53,15 @@ class ParquetSource(Source):
         for number, start in enumerate(range(0, max(self.rows, 1), size)):
             if number not in finished:
                 frame = self._sound(self._scan().slice(start, size).collect)
-                yield Part(number, _records(frame, start), Position(start + len(frame)), frame)
+                try:
+                    records = _records(frame, start)
+                except (ValueError, OverflowError) as error:  # in a list, say, or a duration
+                    raise DataError(
+                        f"rows {start + 1:,} to {start + len(frame):,}: a time is beyond what Python can hold ({error}); write its "
+                        "column as text",
+                        self._given,
+                    ) from None
+                yield Part(number, records, Position(start + len(frame)), frame)
 
     def share(self, position: Position) -> float | None:
         return position.row / self.rows if self.rows else 1.0
@@ -73,8 +81,19 @@ def _rows(frame: Any) -> list[tuple[Any, ...]]:
     try:
         return list(frame.iter_rows())
     except (ValueError, OverflowError):
-        times = [name for name, kind in kinds if kind in (polars.Date, polars.Datetime)]
+        times = [
+            name for name, kind in kinds if kind in (polars.Date, polars.Datetime) and not _fits(frame[name])
+        ]
         return list(frame.with_columns(polars.col(times).cast(polars.String)).iter_rows())
+
+
+def _fits(column: Any) -> bool:
+    """Whether Python can hold a column's times."""
+    try:
+        column.to_list()
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def encode_parquet(part: Part, found: Predictions, plan: Plan) -> bytes:

@@ -18,7 +18,8 @@ MAX_QUOTED = (
 )  # bytes over which a quoted field may run from line to line: else one stray quote takes the whole file
 DEEPEST = 200  # levels of a JSON row: Python goes down some hundreds, and it has gone down some already
 _BRACKETS = re.compile(rb"[\[\]{}]")
-_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# possessive: a string that is never closed is looked through once, not once for each quote in it
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _MAX_FIELD = 2**31 - 1  # characters; csv's own limit of 131,072 is less than a long document has
 
 

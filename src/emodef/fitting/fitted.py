@@ -87,6 +87,8 @@ class FittedHead:
             source = self.base.graph.path.parent
             for name in (TOKENIZER, INFO, MODEL):
                 if (source / name).resolve() != (out / name).resolve():
+                    if (out / name).is_symlink():  # to a model that others share
+                        (out / name).unlink()
                     with (source / name).open("rb") as file, open_atomic(out / name, "wb") as copy:
                         shutil.copyfileobj(file, copy)
         write_text(out / CARD, fitted_card(self.info))

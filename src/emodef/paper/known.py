@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,13 +57,16 @@ class Known:
     table5: Mapping[str, tuple[str, ...]]
 
     def backbone(self, setting: str) -> Backbone:
-        """The backbone that a setting (a hub name, or a folder) stands for; an unknown one is called as it is set: others may end alike."""
-        whole = setting.replace("\\", "/").rstrip("/")
-        name = whole.rpartition("/")[2]
+        """The backbone that a setting (a hub name, or a folder) stands for.
+
+        An unknown one is called by the last three parts of its path: others may end alike, and where it lies says nothing to others.
+        """
+        parts = posixpath.normpath(setting.replace("\\", "/")).split("/")
+        name = parts[-1]
         for backbone in self.backbones:
             if name.casefold() in backbone.names:
                 return backbone
-        return Backbone(whole or setting)
+        return Backbone("/".join(part for part in parts[-3:] if part) or setting)
 
     def setup(self, name: str) -> Setup:
         """A setup by its setting; one that the tables have no row for is called by its tasks, "match+CDP"."""

@@ -226,19 +226,19 @@ class Study:
         data = fingerprint(self.corpus) if self.corpus else None
         for run in runs:
             noted = run.training.get("corpus")  # older runs noted none
-            data = data or noted
             if self.corpus is None:
                 same = _texts(run) == _texts(runs[0])
             else:
                 same = all(run.folder.is_of(split, self.corpus[split]) for split in SPLITS)
             if not same:
                 tell(f"left out: {run.path}: its texts are not those of {self.corpus_name} here, but others")
-            elif noted not in (None, data):
-                what = f"{self.corpus_name} here" if self.corpus else f"{runs[0].path}"
+            elif data is not None and noted not in (None, data):
+                what = f"{self.corpus_name} here" if self.corpus else "the runs before it"
                 tell(
                     f"left out: {run.path}: its training texts, labels or definitions are not those of {what}, but others"
                 )
             else:
+                data = data or noted
                 kept.append(run)
         return kept
 

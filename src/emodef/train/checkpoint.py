@@ -50,6 +50,7 @@ FILES = (
     "thresholds.json",
     "metrics.json",
 )
+_LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave in folders that were looked at
 AGAIN = "copy the whole model again, or train it again"
 
 
@@ -241,7 +242,7 @@ def check_free(out: str | os.PathLike[str], mark: str, what: str, files: Collect
         raise SettingsError(f"{folder} is a file; give a folder (--out)")
     if not folder.is_dir():
         return
-    held = sorted(path.name for path in folder.iterdir())
+    held = sorted(path.name for path in folder.iterdir() if path.name not in _LITTER)
     if held and mark not in held:
         raise SettingsError(f"{folder} holds something else than {what}; give another folder (--out)")
     if others := [name for name in held if name not in files]:
@@ -249,8 +250,9 @@ def check_free(out: str | os.PathLike[str], mark: str, what: str, files: Collect
             f"{folder} holds {what} and {others[0]}, which would be gone if it were replaced; move that away, or give another folder "
             "(--out)"
         )
-    if os.path.ismount(folder) or folder.samefile(Path.cwd()):
-        what_it_is = "where a disk is mounted" if os.path.ismount(folder) else "the folder you are in"
+    is_mount = os.path.ismount(os.path.realpath(folder))
+    if is_mount or folder.samefile(Path.cwd()):
+        what_it_is = "where a disk is mounted" if is_mount else "the folder you are in"
         raise SettingsError(
             f"{folder} is {what_it_is}, which cannot be replaced; give a folder in it (--out)"
         )

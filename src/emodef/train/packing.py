@@ -15,6 +15,11 @@ from safetensors.torch import save as to_bytes
 from emodef.errors import DataError, SettingsError
 from emodef.train.checkpoint import FILES, WEIGHTS, TrainedModel, check_free, replaced_directory
 
+# what other models' tokenizers may have beside tokenizer.json
+_OF_TOKENIZERS = (
+    "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model",
+)  # fmt: skip
+
 
 def pack(model: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     """Copy a saved model into the folder `out` with the network's weights in float16; replaces a saved model there.
@@ -28,7 +33,9 @@ def pack(model: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     if target.resolve() in (source.resolve(), *source.resolve().parents):
         raise SettingsError(f"{target} holds the model itself; give another folder (--out)")
     theirs = [path.name for path in source.iterdir()] if source.is_dir() else []
-    check_free(target, "emodef.json", "a saved model", {*FILES, "emodef.json", "README.md", *theirs})
+    check_free(
+        target, "emodef.json", "a saved model", {*FILES, *_OF_TOKENIZERS, "emodef.json", "README.md", *theirs}
+    )
     TrainedModel.load(source)  # says what is wrong with it, if anything is
     weights = load_file(source / WEIGHTS)
     half = {name: t.half() if t.is_floating_point() else t for name, t in weights.items()}

@@ -93,6 +93,8 @@ def _positions(path: str | os.PathLike[str]) -> int | None:
         config = AutoConfig.from_pretrained(os.fspath(path))
     except (OSError, ValueError):
         return None
+    if getattr(config, "relative_attention", False) and not getattr(config, "position_biased_input", True):
+        return None
     places = getattr(config, "max_position_embeddings", None) or 0
     if config.model_type in _COUNTED_FROM_PADDING:
         places -= (config.pad_token_id or 0) + 1

@@ -95,6 +95,8 @@ class RowFile:
                     continue
                 groups = {row.group for row in rows}
                 self.rows = [row for row in _read(self.path) if row.group not in groups] + list(rows)
+                if os.name == "nt":
+                    handle.close()  # an open file cannot be replaced there, and nothing is locked there
                 write_text(self.path, "".join(row.to_line() + "\n" for row in self.rows))
                 return
 

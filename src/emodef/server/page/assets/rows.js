@@ -5,13 +5,15 @@ const TIME_NAMES = ["time", "timestamp", "datetime", "date", "created_at", "crea
 export const suffix = (name) => /\.([A-Za-z0-9]+)$/.exec(name)?.[1].toLowerCase() ?? "";
 
 // As the server has it (separator_of in tables.py), which must find the column named here: the mark that header and first row hold as
-// often, else the one that is most often in the header, of equals the first.
+// often, else one that both hold, else the one that is most often in the header, of equals the first.
 function separator(text) {
-  const [header = "", row = ""] = text.split(/\r?\n/).filter(Boolean).slice(0, 2).map((line) => line.replace(/"[^"]*"/g, ""));
+  const [header = "", row = ""] = text.split(/\r?\n/).filter(Boolean).slice(0, 2).map((line) => line.replace(/"[^"]*(?:"|$)/g, ""));
   const times = (line, mark) => line.split(mark).length - 1;
-  const both = (mark) => times(header, mark) > 0 && times(header, mark) === times(row, mark);
-  const more = (mark, best) => (both(mark) === both(best) ? times(header, mark) > times(header, best) : both(mark));
-  return [",", ";", "\t"].reduce((best, mark) => (more(mark, best) ? mark : best));
+  const rank = (mark) => {
+    const [names, cells] = [times(header, mark), times(row, mark)];
+    return names + (names && cells ? 1e6 : 0) + (names && names === cells ? 1e7 : 0);
+  };
+  return [",", ";", "\t"].reduce((best, mark) => (rank(mark) > rank(best) ? mark : best));
 }
 
 function linesOf(text, whole) {
