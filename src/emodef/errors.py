@@ -55,16 +55,17 @@ class TrainingError(EmodefError):
     exit_code = 5
 
 
-def require(module: str, extra: str) -> ModuleType:
-    """Import `module`, or raise MissingExtraError with the command that installs `extra`."""
+def require(module: str, extra: str, remedy: str | None = None) -> ModuleType:
+    """Import `module`, or raise MissingExtraError with the command that installs `extra`, or with `remedy` where that lacks it."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.split(".")[0] != module.split(".")[0]:
             raise
+        command = f"pip install 'emodef[{extra}]'"
         raise MissingExtraError(
             f"this needs the package {module.split('.')[0]!r}, which is not installed; "
-            f"install it with: pip install 'emodef[{extra}]'"
+            f"install it with: {remedy or command}"
         ) from None
 
 

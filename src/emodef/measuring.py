@@ -51,6 +51,16 @@ def choose_split(splits: Mapping[str, Corpus], data: str, split: str | None = No
     return splits[name]
 
 
+def choose_own_split(splits: Mapping[str, Corpus], data: str, split: str | None = None) -> Corpus:
+    """The same of the corpus that a model was trained on, where by default it is none that it may have learned. Raises SettingsError."""
+    if split is None and "test" not in splits:
+        raise SettingsError(
+            f"{data} has no test split, so the model may have learned from any of its texts; name others with --data, or measure these all "
+            f"the same with --split {next(iter(splits))}"
+        )
+    return choose_split(splits, data, split)
+
+
 def own_corpus(predictor: Predictor) -> str:
     """The published corpus a light model was trained on. Raises SettingsError for a model of another one."""
     name = str(predictor.info.about.get("corpus", ""))

@@ -226,7 +226,7 @@ def _light(
 ) -> dict[str, Report]:
     """A light model's reports of one split, by policy."""
     from emodef.cli.models import progress
-    from emodef.measuring import choose_split, light_reports, own_corpus, read_corpus
+    from emodef.measuring import choose_own_split, choose_split, light_reports, own_corpus, read_corpus
     from emodef.predictor import Predictor
 
     predictor = Predictor.load(path)
@@ -237,12 +237,7 @@ def _light(
     own = data is None
     name = own_corpus(predictor) if data is None else data
     splits = read_corpus(name, predictor.label_set, data_dir=data_dir, on_error=on_error, **columns)
-    if own and split is None and "test" not in splits:
-        raise SettingsError(
-            f"{name} has no test split, so the model may have learned from any of its texts; name others with --data, or measure these all "
-            f"the same with --split {next(iter(splits))}"
-        )
-    corpus = choose_split(splits, name, split)
+    corpus = (choose_own_split if own else choose_split)(splits, name, split)
     options.report_problems([corpus], quiet)
     with progress(len(corpus), quiet or len(corpus) < options.WITH_BAR) as advance:
         reports = light_reports(

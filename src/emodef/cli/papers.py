@@ -278,9 +278,8 @@ def _run(names: list[str], results: Path, data_dir: Path | None, quiet: bool) ->
             except (DataError, SettingsError) as error:
                 if len(recipes) == 1:
                     raise
-                failed = TrainingError(
-                    f"{recipe}: {error}"
-                )  # the other recipes' runs have their tables all the same
+                # the other recipes' runs have their tables all the same
+                failed = TrainingError(f"{recipe}: {error}")
     return failed
 
 

@@ -119,7 +119,7 @@ def _quoted_rows(path: Path, separator: str) -> Iterator[tuple[int, list[str] | 
                 except StopIteration:
                     return
                 except csv.Error as error:
-                    fields = _quote_fault(str(error))
+                    fields = quote_fault(str(error))
                     waiting.extendleft(reversed(taken[1:]))
                     del taken[1:]
                 yield number + 1, fields
@@ -138,7 +138,8 @@ def _taking(waiting: deque[str], lines: Iterator[str], taken: list[str]) -> Iter
         yield line
 
 
-def _quote_fault(message: str) -> str:
+def quote_fault(message: str) -> str:
+    """What csv says of a row that it cannot take apart, in words that a user can act on."""
     if "unexpected end" in message:
         return "a quote that opens in this row is never closed"
     if "expected after" in message:

@@ -75,8 +75,14 @@ def _rows(frame: Any) -> list[tuple[Any, ...]]:
     """The rows as Python's values; times that these cannot hold, before year 1, after 9999 or of nanoseconds, as text."""
     polars = require("polars", extra="data")
     kinds = frame.schema.items()
-    fine = [name for name, kind in kinds if kind == polars.Datetime and kind.time_unit == "ns"]
-    if fine := [name for name in fine if (frame[name].dt.nanosecond() % 1000 != 0).any()]:
+    fine = [
+        name
+        for name, kind in kinds
+        if kind == polars.Datetime
+        and kind.time_unit == "ns"
+        and (frame[name].dt.nanosecond() % 1000 != 0).any()
+    ]
+    if fine:
         frame = frame.with_columns(polars.col(fine).cast(polars.String))
     try:
         return list(frame.iter_rows())

@@ -1,4 +1,4 @@
-"""Rows of CSV, TSV, JSONL and plain text, read from bytes, each with where it stands and as it stands. Standard library only.
+"""Rows of CSV, TSV, JSONL and plain text, read from bytes, each with where it stands and as it stands. Imports corpora for a bad row alone.
 
 A row's number is its line's, counted from 1, header included; a row over several lines has the number of its first.
 A row keeps its raw text beside its values, so that what was read can be written again to the letter.
@@ -206,10 +206,8 @@ def _ragged(found: int, width: int, quoting: bool) -> str:
 
 
 def _quote_fault(message: str) -> str:
+    from emodef.corpora.tables import quote_fault
+
     if "unexpected end" in message:
         return f"a quote that opens in this row is not closed within {MAX_QUOTED:,} bytes"
-    if "expected after" in message:
-        return 'a quote inside a quoted field is not doubled ("")'
-    if "new-line character" in message:
-        return "a carriage return stands outside quotes"
-    return message
+    return quote_fault(message)

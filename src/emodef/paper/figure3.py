@@ -8,6 +8,7 @@ training texts) and the corpus's texts, the same for all starts and splits: a cr
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -153,12 +154,13 @@ def figure3(
 ) -> Parts:
     """Tables of every study below `results`: slug -> table; one that says that nothing was run, where there is none."""
     parts: Parts = {}
-    names: list[str] = []
+    names: Counter[str] = Counter()
     for folder in find_studies(results):
         found = []
-        # the same study may have been made in several folders of results
-        name = folder.path.name + f"-{names.count(folder.path.name) + 1}" * (folder.path.name in names)
-        names.append(folder.path.name)
+        name = folder.path.name
+        names[name] += 1
+        if names[name] > 1:  # the same study, made in several folders of results
+            name = f"{name}-{names[name]}"
         try:
             for policy in dict.fromkeys(row.policy for row in folder.rows()):
                 found.append(read_scores(folder, policy, resamples=resamples, seed=seed))

@@ -170,9 +170,8 @@ def with_labels(
         None if given is None else _digest(given),
     ]
     if callable(policy) and not isinstance(policy, partial) and policy not in POLICIES.values():
-        told.append(
-            np.round(head.bias.astype(np.float64), 2).tolist()
-        )  # a function's name does not tell what it does
+        # a function's name does not tell what it does
+        told.append(np.round(head.bias.astype(np.float64), 2).tolist())
     # fitted on labelled texts: of labels that were only defined there is none
     curves = None if rows or below.calibration is None else merging.of_labels(below.calibration, taken)
     info = replace(

@@ -24,21 +24,21 @@ def model_card(
     """Markdown with the front matter the model hub reads."""
     settings = model.settings
     sizes = ", ".join(f"{split} {len(part):,}" for split, part in corpus.items())
-    opens = settings.pooling == "own" and settings.scores == "emotion" and settings.emoji == "keep"
-    if opens:
+    otherwise = {
+        "answers with its matching head": settings.scores == "match",
+        "pools by the mean of the token vectors": settings.pooling == "mean",
+        "reads emoji as words": settings.emoji == "words",
+    }
+    why = next((words for words, holds in otherwise.items() if holds), None)
+    if why is None:
         pipeline = (
             'It also opens in `transformers.pipeline("text-classification", model=..., top_k=None)`'
             " with the same scores."
         )
     else:
-        answers = (
-            "answers with its matching head"
-            if settings.scores == "match"
-            else "pools by the mean of the token vectors"
-            if settings.pooling == "mean"
-            else "reads emoji as words"
+        pipeline = (
+            f"It does not open in transformers' own text-classification pipeline with these scores: it {why}."
         )
-        pipeline = f"It does not open in transformers' own text-classification pipeline with these scores: it {answers}."
     lines = [
         "---",
         "language: en",

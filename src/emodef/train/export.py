@@ -251,9 +251,8 @@ def _against_float(
         for kind, graph in (("int8", small), ("fp32", large))
     ]
     checks = parity.against_float(answers[0], answers[1], dev, fixed)
-    if (
-        len(pairs) and not pairs.is_definition.all()
-    ):  # where every text has every label nothing can be told apart
+    # where every text has every label nothing can be told apart
+    if len(pairs) and not pairs.is_definition.all():
         scores = [
             graph.definition_scores(
                 dev.texts, dev.label_set.definitions, pairs, _counted(tell, f"{kind} on pairs", len(pairs))

