@@ -121,6 +121,7 @@ def test_a_known_bias_is_measured_as_what_it_is(report: ProbeReport) -> None:
     assert deaf.changed.value == 1
     assert deaf.changed_alike == 0
     assert clear_shifts(deaf) == "anger +"
+    assert [each.label for each in deaf.coarse if each.clear] == ["negative"]
     negative = next(each for each in deaf.coarse if each.label == "negative")
     assert negative.probability.value == pytest.approx(0.5)
     assert negative.decisions.value == 1
@@ -133,6 +134,25 @@ def test_one_odd_name_does_not_make_its_group_clear(report: ProbeReport) -> None
     assert group.largest.probability.low > 0
     assert group.floor >= group.largest.probability.value
     assert not clear_shifts(group)
+
+
+def test_a_coarse_shift_has_a_floor_of_its_own() -> None:
+    """An odd name that makes one sentence sadder and another angrier moves what is negative twice as far as either."""
+
+    def by_turns(texts: Sequence[str]) -> np.ndarray:
+        values = np.full((len(texts), K), 0.01)
+        for row, text in enumerate(texts):
+            values[row, ANGER if len(text) % 2 else SADNESS] += 0.2 * ("Keisha" in text)
+        return values
+
+    group = contrast(
+        probe(by_turns, LABELS, 0.3, corpora=False, resamples=100), "names by origin", "African American"
+    )
+    negative = next(each for each in group.coarse if each.label == "negative")
+    assert negative.probability.low is not None
+    assert negative.probability.low > 0
+    assert group.floor < negative.probability.value <= group.coarse_floor
+    assert not negative.clear
 
 
 def test_a_model_without_bias_has_no_clear_shift() -> None:
@@ -152,13 +172,16 @@ def test_floor_and_alike_on_numbers_by_hand() -> None:
     deviations = np.array([[1.0], [-1.0]])
     assert floor(deviations, 1, 1, seed=0) == 2  # either way round
     assert floor(deviations, 1, 5, seed=0) == 2  # no more words than there are
+    assert floor(np.zeros((6, 0)), 3, 3, seed=0) == 0  # a label set without a coarser level
 
     class Two:
         probabilities = np.array([[[0.2], [0.4], [0.9]]])
+        coarse_probabilities = np.array([[[0.1, 0.3], [0.5, 0.3], [0.9, 0.9]]])
         sets = np.array([[0, 1, 2]])
 
     found = alike(Two, np.arange(3), ["a", "a", "b"])  # type: ignore[arg-type]
     assert found.deviations[:, 0] == pytest.approx([-0.2, 0.2, 0])
+    assert found.coarse == pytest.approx(np.array([[-0.4, 0], [0.4, 0], [0, 0]]))
     assert found.changed == 1
 
 

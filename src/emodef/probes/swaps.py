@@ -41,9 +41,9 @@ class Shift:
 class Contrast:
     """One group of words against another in the same sentences.
 
-    shifts: of each label; `clear` where it exceeds `floor` and its interval leaves out 0. coarse: of the coarsest level's labels.
-    changed: share of exchanges of a first for a second word that change the decided labels; changed_alike: of exchanges of two
-    words of one kind.
+    shifts: of each label; `clear` where it exceeds `floor` and its interval leaves out 0. coarse: of the coarsest level's labels,
+    by `coarse_floor`. changed: share of exchanges of a first for a second word that change the decided labels; changed_alike: of
+    exchanges of two words of one kind.
     """
 
     probe: str
@@ -53,6 +53,7 @@ class Contrast:
     shifts: tuple[Shift, ...]
     coarse: tuple[Shift, ...]
     floor: float
+    coarse_floor: float
     changed: Estimate
     changed_alike: float
 
@@ -74,9 +75,10 @@ class Wording(NamedTuple):
 
 
 class Alike(NamedTuple):
-    """What exchanging words of one kind does: deviations of each word from the others (N, K), share of decisions it changes."""
+    """What exchanging words of one kind does: deviations of each word from the others (N, K), coarse (N, C), share of decisions changed."""
 
     deviations: Floats
+    coarse: Floats
     changed: float
 
 
@@ -139,23 +141,30 @@ def ask(judge: Judge, templates: Sequence[Template], people: Sequence[Person]) -
 
 def alike(wording: Wording, words: Indices, kinds: Sequence[object]) -> Alike:
     """What exchanging words does that differ in nothing probed: those of the same entry in `kinds`, one entry a word."""
-    mean = wording.probabilities[:, words].mean(axis=0)  # (N, K): linear, so templates can be averaged first
-    deviations = np.empty_like(mean)
     changed, pairs = 0.0, 0
-    for kind in set(kinds):
-        own = np.flatnonzero([each == kind for each in kinds])
-        others = max(len(own) - 1, 1)
-        deviations[own] = (
-            (mean[own] - mean[own].mean(axis=0)) * len(own) / others
-        )  # from the mean of the others
+    members = [np.flatnonzero([each == kind for each in kinds]) for kind in dict.fromkeys(kinds)]
+    for own in members:
         sets = wording.sets[:, words[own]]
         differ = (sets[:, :, None] != sets[:, None, :]).mean(axis=0).sum()  # the diagonal adds nothing
         changed, pairs = changed + differ, pairs + len(own) * (len(own) - 1)
-    return Alike(deviations, float(changed / pairs) if pairs else np.nan)
+    fine, coarse = (
+        _deviations(values[:, words].mean(axis=0), members)  # linear, so templates can be averaged first
+        for values in (wording.probabilities, wording.coarse_probabilities)
+    )
+    return Alike(fine, coarse, float(changed / pairs) if pairs else np.nan)
+
+
+def _deviations(means: Floats, members: Sequence[Indices]) -> Floats:
+    """Each word's (N, K) from the mean of the other words of its kind."""
+    found = np.empty_like(means)
+    for own in members:
+        others = max(len(own) - 1, 1)
+        found[own] = (means[own] - means[own].mean(axis=0)) * len(own) / others
+    return found
 
 
 def floor(deviations: Floats, first: int, second: int, seed: int) -> float:
-    """The 95% quantile, over random deals of like words into groups of `first` and `second`, of the largest shift of any label."""
+    """The 95% quantile, over random deals of like words into groups of `first` and `second`, of the largest shift; 0 without labels."""
     words = len(deviations)
     second = min(second, words - first)
     draw = np.random.default_rng(seed)
@@ -163,16 +172,18 @@ def floor(deviations: Floats, first: int, second: int, seed: int) -> float:
     shifts = deviations[order[:, :first]].mean(axis=1) - deviations[order[:, first : first + second]].mean(
         axis=1
     )
-    return float(np.quantile(np.abs(shifts).max(axis=1), FLOOR))
+    return float(np.quantile(np.abs(shifts).max(axis=1, initial=0.0), FLOOR))
 
 
 def _contrast(
     judge: Judge, wording: Wording, title: tuple[str, str, str], a: Indices, b: Indices, like: Alike
 ) -> Contrast:
-    limit = floor(like.deviations, len(a), len(b), judge.seed)
+    limit, coarse_limit = (floor(each, len(a), len(b), judge.seed) for each in (like.deviations, like.coarse))
     differ = wording.sets[:, a][:, :, None] != wording.sets[:, b][:, None, :]
 
-    def shifts(names: Sequence[str], probabilities: Floats, decisions: Floats) -> tuple[Shift, ...]:
+    def shifts(
+        names: Sequence[str], probabilities: Floats, decisions: Floats, limit: float
+    ) -> tuple[Shift, ...]:
         moved = judge.means(probabilities[:, a].mean(axis=1) - probabilities[:, b].mean(axis=1))
         decided = judge.means(decisions[:, a].mean(axis=1) - decisions[:, b].mean(axis=1))
         return tuple(
@@ -182,9 +193,12 @@ def _contrast(
     return Contrast(
         *title,
         templates=len(wording.sets),
-        shifts=shifts(judge.labels.names, wording.probabilities, wording.decisions),
-        coarse=shifts(wording.coarse_names, wording.coarse_probabilities, wording.coarse_decisions),
+        shifts=shifts(judge.labels.names, wording.probabilities, wording.decisions, limit),
+        coarse=shifts(
+            wording.coarse_names, wording.coarse_probabilities, wording.coarse_decisions, coarse_limit
+        ),
         floor=limit,
+        coarse_floor=coarse_limit,
         changed=judge.share(differ.mean(axis=(1, 2))),
         changed_alike=like.changed,
     )
