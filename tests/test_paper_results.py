@@ -173,6 +173,7 @@ def test_every_run_of_the_recipes_has_a_row() -> None:
         "table3": {"paper"},
         "table3_minilm": {"paper"},
         "table3_primary": {"paper"},
+        "table3_small": {"paper", "minilm_short"},
         "table4": {"paper", "paper-baseline"},
         "gpu_campaign": {"paper"},
         "minilm_campaign": {"paper", "minilm"},
