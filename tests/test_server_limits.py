@@ -10,12 +10,15 @@ import socket
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emodef.client import Client
+from emodef.server.settings import Limits
 from tiny_server import Running, gone, in_this_process, memory, running, told, until
 
 LIMITS: dict[str, Any] = {
@@ -47,6 +50,15 @@ def _still_answers(strict: Running) -> Iterator[None]:
     yield
     assert strict.ask("POST", "/v1/predict", {"texts": ["so happy"]})[0] == 200
     assert not strict.events("fault")
+
+
+def test_it_tells_its_limits(strict: Running) -> None:
+    status, _, found = strict.ask("GET", "/v1/limits")
+    assert status == 200
+    assert (found["texts"], found["upload_bytes"]) == (8, 50_000)
+    assert found == {name: LIMITS.get(name, getattr(Limits(), name)) for name in found}
+    assert asdict(Client(strict.url).limits()) == found
+    assert strict.ask("GET", "/v1/limits?of=texts")[0] == 422
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from browsing import Open, opening, until
 from emodef.files.sources import open_source
+from emodef.server.settings import Limits
 from page_server import PageServer, typed
 
 KEY = "0123456789abcdef key"
@@ -87,6 +88,31 @@ def test_what_is_cancelled_while_the_server_is_gone_is_never_sent(
         page.wait_for_selector("#file-result:not([hidden])")
         assert page.inner_text("#file-name") == "sent.txt"
         assert sent == [f"{server.address}/v1/jobs"]
+    server.stop()
+
+
+def test_a_file_above_the_limit_is_refused_before_it_is_sent(
+    browser: Any, tiny_light: Path, tmp_path: Path
+) -> None:
+    """Else the server would cut the browser off while it sends, and no reader learn why."""
+    large = tmp_path / "large.txt"
+    large.write_text("I am happy\n" * 400_000, encoding="utf-8")
+    server = PageServer(tiny_light, tmp_path / "jobs", limits=Limits(upload_bytes=2_000_000)).start()
+    with opening(browser, server.address) as open_it:
+        page = open_it(f"{server.address}/#file")
+        page.wait_for_selector("body.ready")
+        sent: list[str] = []
+        page.on("request", lambda asked: sent.append(asked.url) if asked.method == "POST" else None)
+        page.set_input_files("#file-input", large)
+        page.click("text=Find emotions")
+        page.wait_for_selector("#file-problem:not([hidden])")
+        said = page.inner_text("#file-problem")
+        assert "large.txt has 4.4 MB, and this server takes 2 MB at most" in said
+        assert sent == []
+        large.write_text("I am happy\n", encoding="utf-8")
+        page.set_input_files("#file-input", large)
+        page.click("text=Find emotions")
+        page.wait_for_selector("#file-result:not([hidden])")
     server.stop()
 
 

@@ -30,6 +30,7 @@ OPERATIONS = {
     "GET /v1/jobs/{id}/summary",
     "DELETE /v1/jobs/{id}",
     "GET /v1/labels",
+    "GET /v1/limits",
     "POST /v1/explain",
     "POST /v1/jobs",
     "POST /v1/predict",

@@ -5,6 +5,25 @@ with Client("http://127.0.0.1:8000") as client:
 """
 
 from emodef.client.core import Client
-from emodef.client.types import Explanation, Job, KnownLabel, Label, Prediction, ServerError, Word
+from emodef.client.types import (
+    Explanation,
+    Job,
+    KnownLabel,
+    Label,
+    Prediction,
+    ServerError,
+    ServerLimits,
+    Word,
+)
 
-__all__ = ["Client", "Explanation", "Job", "KnownLabel", "Label", "Prediction", "ServerError", "Word"]
+__all__ = [
+    "Client",
+    "Explanation",
+    "Job",
+    "KnownLabel",
+    "Label",
+    "Prediction",
+    "ServerError",
+    "ServerLimits",
+    "Word",
+]

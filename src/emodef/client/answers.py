@@ -10,7 +10,16 @@ from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse
 from typing import Any, TypeVar
 
-from emodef.client.types import Explanation, Job, KnownLabel, Label, Prediction, ServerError, Word
+from emodef.client.types import (
+    Explanation,
+    Job,
+    KnownLabel,
+    Label,
+    Prediction,
+    ServerError,
+    ServerLimits,
+    Word,
+)
 
 Made = TypeVar("Made")
 LONGEST_WAIT = 30.0  # seconds, whatever Retry-After says
@@ -74,6 +83,11 @@ def pause(response: HTTPResponse) -> float:
 def known_labels(found: Any) -> tuple[KnownLabel, ...]:
     """Of /v1/labels."""
     return tuple(_fields_of(KnownLabel, one) for one in found["labels"])
+
+
+def limits(found: Any) -> ServerLimits:
+    """Of /v1/limits."""
+    return _fields_of(ServerLimits, found)
 
 
 def predictions(found: Any) -> list[Prediction]:

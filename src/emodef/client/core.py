@@ -21,7 +21,7 @@ from emodef.atomic import open_atomic
 from emodef.client import answers
 from emodef.client.answers import Made, why
 from emodef.client.sending import Sender, form, hang_up
-from emodef.client.types import Explanation, Job, KnownLabel, Prediction, ServerError
+from emodef.client.types import Explanation, Job, KnownLabel, Prediction, ServerError, ServerLimits
 from emodef.errors import SettingsError
 
 Threshold = Literal["tuned", "fixed"] | float
@@ -80,6 +80,10 @@ class Client:
         """The labels that the server's model predicts, or a coarser level's."""
         query = "" if level is None else "?" + urlencode({"level": level})
         return self._json(answers.known_labels, "GET", f"/v1/labels{query}")
+
+    def limits(self) -> ServerLimits:
+        """How many texts, characters and bytes the server takes at once."""
+        return self._json(answers.limits, "GET", "/v1/limits")
 
     def predict(
         self,

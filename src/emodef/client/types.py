@@ -65,6 +65,21 @@ class KnownLabel:
 
 
 @dataclass(frozen=True)
+class ServerLimits:
+    """How much a server takes in a request or a file; docs/server.md says of what each is."""
+
+    body_bytes: int
+    texts: int
+    text_characters: int
+    explain_characters: int
+    labels: int
+    definitions: int
+    definition_characters: int
+    upload_bytes: int
+    file_text_characters: int
+
+
+@dataclass(frozen=True)
 class Job:
     """A file on its way. state: queued, running, finished, failed or cancelled."""
 

@@ -1,4 +1,4 @@
-"""/v1/predict, /v1/score, /v1/explain and /v1/labels. Imports FastAPI."""
+"""/v1/predict, /v1/score, /v1/explain, /v1/labels and /v1/limits. Imports FastAPI."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ async def labels(
 ) -> Response:
     """The labels that are predicted, with their definitions."""
     return as_json(state_of(request).answers.labels(level))
+
+
+@router.get("/limits", dependencies=[Depends(known_options)], responses=responses(schemas.Limits, 422))
+async def limits(request: Request) -> Response:
+    """How much a request or a file may hold here."""
+    set_here = state_of(request).settings.limits
+    return as_json({name: getattr(set_here, name) for name in schemas.Limits.model_fields})
 
 
 @router.post(

@@ -155,6 +155,20 @@ class Labels(BaseModel):
     own_labels: bool = Field(description="Whether /v1/score is to be had with this model")
 
 
+class Limits(BaseModel):
+    """How much this server takes; more is refused with 413, but for a long text in a file, whose row has no prediction."""
+
+    body_bytes: int = Field(description="Of a JSON body")
+    texts: int = Field(description="In a request")
+    text_characters: int = Field(description="Of a text, and of a line of a stream")
+    explain_characters: int = Field(description="Of a text to explain")
+    labels: int = Field(description="Of a client's own, in a request")
+    definitions: int = Field(description="Definitions and examples of such a label")
+    definition_characters: int = Field(description="Of each of these")
+    upload_bytes: int = Field(description="Of a file")
+    file_text_characters: int = Field(description="Of a text in a file")
+
+
 class Explained(Scored):
     """A label that is explained."""
 

@@ -156,7 +156,10 @@ export function startFile(ownLabels, openTab) {
     say("The file is sent.");
     $("file-stop").focus();
     try {
-      await read("/v1/labels", { signal }); // waits where there is no answer now, and asks for a key where one is needed
+      // waits where there is no answer now, and asks for a key where one is needed
+      const { upload_bytes: most } = await read("/v1/limits", { signal });
+      // a browser that is refused while it sends reads no answer
+      if (view.file.size > most) throw new Refusal(413, { code: "too_large", message: `${view.file.name} has ${bytes(view.file.size)}, and this server takes ${bytes(most)} at most. “emodef predict --file” takes files of any size.` });
       signal.throwIfAborted();
       const made = await upload(body);
       view.id = made.id;
