@@ -158,6 +158,7 @@ def test_command(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (["figure1", "--policy", "tuned"], "--policy is for table2"),
         (["table5", "--page", "p.html", "--out", "o"], "--page writes its file alone; leave out --out"),
         (["table5", "--page", "p.html", "--run"], "leave out --run"),
+        (["table3", "--run", "--format", "csv"], "known when all has run"),
     ],
 )
 def test_options_of_another_table_are_refused(arguments: list[str], message: str) -> None:

@@ -189,6 +189,11 @@ def paper(
         )
     if form is not None and (out is not None or page is not None):
         raise SettingsError("--format is for printing, and files are written in every form; leave it out")
+    if form is Form.CSV and run:
+        raise SettingsError(
+            "--format csv holds one table, and how many there are is known when all has run; write them to a folder with --out, or choose "
+            "another format"
+        )
     if form is not None and what.value in papers_figures.FIGURES and what.value not in FIGURE3:
         raise SettingsError(f"--format is for tables, and {what.value} is drawn; leave it out")
     wanted = papers_figures.Wanted(
