@@ -84,6 +84,7 @@ def _load() -> Known:
     unset = dict.fromkeys(
         (
             "label_set",
+            "backbone_hash",
             "start",
             "start_hash",
             "steps_as_p",

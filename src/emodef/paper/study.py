@@ -18,8 +18,16 @@ from emodef.paper.results import Run
 PAPER = "paper"
 BASELINE = "paper-baseline"
 # change nothing in what is trained; precision rounds it, and "auto" is another on other machines: the runs' table has each run's; the
-# corpus brings its own labels, whether they were named or not
-_WORDS_ONLY = ("description", "save_every", "teacher", "unlabelled", "precision", "label_set")
+# corpus brings its own labels, whether they were named or not; an encoder goes by its name here
+_WORDS_ONLY = (
+    "description",
+    "save_every",
+    "teacher",
+    "unlabelled",
+    "precision",
+    "label_set",
+    "backbone_hash",
+)
 _ROW = (
     "backbone",
     "setup",

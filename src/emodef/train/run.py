@@ -44,6 +44,7 @@ from emodef.train.card import model_card
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.few_shot import CrossValidated, by_folds, cross_validate, remove_folds
 from emodef.train.held_out import held_out_labels, training_corpus
+from emodef.train.identities import moved
 from emodef.train.logs import TrainingLog
 from emodef.train.loop import Trained, train
 from emodef.train.processes import locked, on_main, use_cpu
@@ -180,14 +181,7 @@ def _changed(settings_file: Path, settings: TrainSettings) -> list[str]:
         raise SettingsError(
             f"{settings_file} is not of this emodef ({reason}); start the run anew in another folder"
         ) from None
-    if before["teacher_hashes"] == now["teacher_hashes"]:  # the same ones, wherever they are
-        before["teacher"] = now["teacher"]
-    if before["unlabelled_hash"] == now["unlabelled_hash"]:
-        before["unlabelled"] = now["unlabelled"]
-    if before["start_hash"] is None:  # noted by no earlier version
-        before["start_hash"] = now["start_hash"]
-    elif before["start_hash"] == now["start_hash"]:
-        before["start"] = now["start"]
+    before = moved(before, now)
     return sorted(key for key in now if now[key] != before[key])
 
 

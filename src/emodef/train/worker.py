@@ -68,15 +68,13 @@ def work(order: Mapping[str, Any]) -> None:
 def _saved(folder: Path, settings: TrainSettings) -> TrainSettings:
     """The settings that a folder's run was started with. Raises SettingsError where they are not those of the planned run."""
     from emodef.runs import read_json
+    from emodef.train.identities import NOTED, moved
 
     saved = type(settings)(**read_json(folder / "settings.json"))
     if saved.canonical() != settings.canonical():
         raise SettingsError(f"{folder} holds another run; move it away")
-    # with the same content, which canonical() compares, these may lie elsewhere now
-    moved: dict[str, Any] = {"start": settings.start, "unlabelled": settings.unlabelled}
-    if saved.teacher_hashes == settings.teacher_hashes:
-        moved["teacher"] = settings.teacher
-    return saved.model_copy(update=moved)
+    now = moved(saved.model_dump(), settings.model_dump())
+    return saved.model_copy(update={place: now[place] for place in NOTED})
 
 
 def _check_made(folder: Path, settings: TrainSettings, data: str) -> None:
