@@ -138,6 +138,14 @@ def violations(page: Any) -> list[str]:
     ]
 
 
+def wait_for(page: Any, happened: Callable[[], Any], seconds: float = 20) -> None:
+    """Let the page go on until something has happened here, such as a request that a route holds back."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, f"not within {seconds:g} seconds"
+        page.wait_for_timeout(20)
+
+
 def until(page: Any, condition: str, arg: Any = None, seconds: float = 20) -> None:
     """Wait until an expression is true in the page. (playwright's own wait evaluates text there, which a policy may forbid.)"""
     end = time.monotonic() + seconds

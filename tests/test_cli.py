@@ -7,9 +7,12 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 import emodef
@@ -69,12 +72,22 @@ def test_public_names_are_what_they_say() -> None:
         emodef.predictor_of_doom
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["train", "evaluate", "compare", "predict", "recipes"]
-    + [f"data {c}" for c in ("fetch", "show", "pairs")]
-    + [f"labels {c}" for c in ("list", "show", "skeleton", "check", "map")],
-)
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name))
+
+
+EVERY = sorted(commands(typer.main.get_command(app)))
+
+
+def test_there_are_commands() -> None:
+    assert {"predict", "train", "labels compare", "experiment run"} < set(EVERY)
+
+
+@pytest.mark.parametrize("command", EVERY)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     text = emodef_command(*command.split(), "--help").stdout
     assert re.search(r"Examples?\b", text)

@@ -219,18 +219,22 @@ def test_a_published_corpus_brings_its_own_labels(workplace: Path, tmp_path: Pat
 
 def test_stopped_by_ctrl_c_and_resumed(workplace: Path) -> None:
     """SIGINT saves the state, says how to go on, exits 130; --resume needs no other option and finishes the run."""
-    out = workplace / "stopped"
+    out, over = workplace / "stopped", threading.Event()
 
     def interrupt() -> None:
         until = time.monotonic() + 120
-        while not (out / "log.jsonl").exists() and time.monotonic() < until:
-            time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGINT)
+        while not over.wait(0.02) and time.monotonic() < until:
+            if (out / "log.jsonl").exists():
+                os.kill(os.getpid(), signal.SIGINT)
+                return
 
     watcher = threading.Thread(target=interrupt)
     watcher.start()
-    stopped = train(workplace, "stopped", "--set", "epochs=20", "--setup", "none", code=130)
-    watcher.join()
+    try:
+        stopped = train(workplace, "stopped", "--set", "epochs=20", "--setup", "none", code=130)
+    finally:
+        over.set()  # or it would interrupt another test
+        watcher.join()
     assert f"emodef train --resume --out {out}" in stopped.stderr
     assert "state is saved" in stopped.stderr
     assert "is not finished" in emodef_command("evaluate", out, code=3).stderr

@@ -205,6 +205,7 @@ def test_accelerate_launch(make: Callable[..., TrainSettings], corpus: Splits, t
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "ACCELERATE_USE_CPU": "1",
+        "TMPDIR": str(tmp_path),
     }
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False

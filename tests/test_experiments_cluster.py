@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,10 +27,13 @@ pytestmark = [pytest.mark.long, pytest.mark.skipif(os.name == "nt", reason="need
 
 @pytest.fixture(autouse=True)
 def _own_token(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Or Ray writes one into the home folder."""
+    """Or Ray writes one into the home folder; and a folder for its files, which stay there where it is killed."""
+    folder = tempfile.mkdtemp(dir="/tmp")  # its sockets need a short path
+    monkeypatch.setenv("RAY_TMPDIR", folder)
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")]))
-    return
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def in_a_process_of_its_own(scenario: str, folder: Path) -> subprocess.Popen[bytes]:
@@ -62,7 +67,11 @@ def endless(folder: Path) -> None:
 
 
 def test_jobs_over_ray_end_as_they_do_without_it(tmp_path: Path) -> None:
-    assert in_a_process_of_its_own("side_by_side", tmp_path).wait(180) == 0
+    driver = in_a_process_of_its_own("side_by_side", tmp_path)
+    try:
+        assert driver.wait(180) == 0
+    finally:
+        driver.kill()
 
 
 def test_processes_end_when_the_driver_is_killed(tmp_path: Path) -> None:

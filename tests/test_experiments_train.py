@@ -171,16 +171,18 @@ def test_killed_stopped_and_resumed(place: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "emodef", *arguments(place, results, *long)]
     with (tmp_path / "said").open("w") as said:
         first = subprocess.Popen(command, stderr=said, stdout=said)
-    until(lambda: all(steps_saved(folder) > 20 for folder in folders.values()))
-    pids = {setup: worker(folder) for setup, folder in folders.items()}
-    assert is_alive(pids["none"])
-    assert is_alive(pids["cdp"])
-    os.kill(pids["none"], signal.SIGKILL)
-    until(lambda: "killed by SIGKILL" in (tmp_path / "said").read_text(encoding="utf-8"))
-    at = steps_saved(cdp)
-    until(lambda: steps_saved(cdp) > at)  # the other goes on
-    first.kill()
-    first.wait()
+    try:
+        until(lambda: all(steps_saved(folder) > 20 for folder in folders.values()))
+        pids = {setup: worker(folder) for setup, folder in folders.items()}
+        assert is_alive(pids["none"])
+        assert is_alive(pids["cdp"])
+        os.kill(pids["none"], signal.SIGKILL)
+        until(lambda: "killed by SIGKILL" in (tmp_path / "said").read_text(encoding="utf-8"))
+        at = steps_saved(cdp)
+        until(lambda: steps_saved(cdp) > at)  # the other goes on
+    finally:
+        first.kill()
+        first.wait()
     until(lambda: not is_alive(pids["cdp"]))
     saved = {setup: steps_saved(folder) for setup, folder in folders.items()}
     assert saved["cdp"] > at
@@ -196,10 +198,13 @@ def test_killed_stopped_and_resumed(place: Path, tmp_path: Path) -> None:
     assert not any(is_alive(worker(folder)) for folder in folders.values())
 
     third = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    until(lambda: all(worker(folder) for folder in folders.values()))
-    until(lambda: all(steps_saved(folder) > on[setup] for setup, folder in folders.items()))
-    third.send_signal(signal.SIGINT)
-    _, notes = third.communicate(timeout=60)
+    try:
+        until(lambda: all(worker(folder) for folder in folders.values()))
+        until(lambda: all(steps_saved(folder) > on[setup] for setup, folder in folders.items()))
+        third.send_signal(signal.SIGINT)
+        _, notes = third.communicate(timeout=60)
+    finally:
+        third.kill()
     assert third.returncode == 130
     assert "interrupted; states are saved" in notes
     lines = [json.loads(line) for line in (none / "log.jsonl").read_text(encoding="utf-8").splitlines()]

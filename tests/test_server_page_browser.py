@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from browsing import Open, opening, until
+from browsing import Open, opening, until, wait_for
 from emodef import Predictor
 from emodef.server.page import POLICY, pages
 from page_server import PageServer, typed
@@ -125,8 +125,7 @@ def test_an_older_answer_never_shows(open_tab: Open) -> None:
         new MutationObserver(() => window.seen.push(box.innerText)).observe(box, { childList: true, subtree: true });
     }""")
     typed(page, "I am happy")
-    while not held:
-        page.wait_for_timeout(20)
+    wait_for(page, lambda: held)
     for text in ("I am furious and", "I am furious and scared", "I am scared"):
         typed(page, text)
     page.wait_for_timeout(150)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from browsing import Open, opening, until
+from browsing import Open, opening, until, wait_for
 from emodef.files.sources import open_source
 from emodef.server.settings import Limits
 from page_server import PageServer, typed
@@ -17,8 +17,7 @@ FIRST_ROWS = "async ([name, text]) => (await import('/assets/rows.js')).firstRow
 
 
 def held_back(page: Any, held: list[Any], count: int) -> None:
-    while len(held) < count:
-        page.wait_for_timeout(20)
+    wait_for(page, lambda: len(held) >= count)
 
 
 @pytest.mark.parametrize(
@@ -265,8 +264,8 @@ def test_jobs_that_ended_badly_are_removed(open_tab: Open, page_server: PageServ
     assert (removed, page.evaluate(kept)) == (jobs, None)
     assert len(set(jobs)) == 2
     for identifier in jobs:
-        while page.request.get(f"{page_server.address}/v1/jobs/{identifier}").status != 404:
-            page.wait_for_timeout(20)
+        address = f"{page_server.address}/v1/jobs/{identifier}"
+        wait_for(page, lambda address=address: page.request.get(address).status == 404)
 
 
 def test_a_result_without_charts_is_a_result(open_tab: Open, tmp_path: Path) -> None:

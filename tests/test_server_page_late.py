@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from browsing import Open, until
+from browsing import Open, until, wait_for
 from page_server import typed
 from test_server_page_faults import held_back
 
@@ -30,8 +30,7 @@ def test_words_that_are_no_longer_wanted_do_not_come_late(open_tab: Open) -> Non
     held_back(page, held, 1)
     page.click(fear)  # and are not wanted any more
     assert page.inner_text("#text-words") == before
-    while not dropped:
-        page.wait_for_timeout(20)
+    wait_for(page, lambda: dropped)
     assert page.inner_text("#text-words") == before
     page.click(fear)  # dropped before it is sent
     page.click(fear)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from browsing import CONTRAST, Open, until, violations
+from browsing import CONTRAST, Open, until, violations, wait_for
 from page_server import typed
 
 TEXT = "I am so happy and glad, the chairs is lovely!"
@@ -111,8 +111,7 @@ def test_it_says_nothing_of_a_text_that_is_gone(open_tab: Open) -> None:
     page.locator("#text-threshold input").fill("0.02")  # the bars are still those of the text before
     assert page.inner_text("#text-said") == ""
     until(page, "!document.querySelector('.feels').classList.contains('idle')")
-    while not held:
-        page.wait_for_timeout(20)
+    wait_for(page, lambda: held)
     held[0].fulfill(
         status=422, json={"error": {"code": "invalid", "message": "it is no text", "field": None}}
     )
