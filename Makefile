@@ -59,6 +59,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --no-deps $(TORCH_PIP) "$(TORCH)"
 	@test -n "$(CUDA)" || $(BIN)/python .ci/torch_is_cpu.py || { $(PIP) uninstall --quiet --yes torch; exit 1; }
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[train,ray,tensorboard,serve,dev]'
+	@grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt # the torch that stands there now is the one that was asked for
+	$(PIP) install --quiet --constraint $(VENV)/constraints.txt --editable '.[train,ray,tensorboard,serve,dev]'
 	$(PIP) install --quiet --no-deps "$(BACKBONE)"
 	@touch $@

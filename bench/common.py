@@ -91,4 +91,8 @@ def save(folder: Path, name: str, result: dict[str, Any]) -> None:
 
 def without_paths(arguments: Sequence[str]) -> list[str]:
     """Where the measuring machine keeps its folders says nothing to anyone else: absolute paths are cut to their last part."""
-    return [f"…/{Path(word).name}" if Path(word).is_absolute() else word for word in arguments]
+    found = []
+    for word in arguments:
+        option, sign, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        found.append(f"{option}{sign}…/{Path(value).name}" if Path(value).is_absolute() else word)
+    return found

@@ -55,11 +55,12 @@ class Bench:
         """The model's."""
         return self.predictor.encoder
 
-    def batches(self, budget: int = TOKEN_BUDGET) -> Batches:
-        """All texts in batches of like lengths."""
+    def batches(self, budget: int = TOKEN_BUDGET, texts: Sequence[str] | None = None) -> Batches:
+        """All texts, or those given, in batches of like lengths."""
         longest, graph = self.predictor.info.encoding.longest, self.model.graph
         segments = any(each.name == "token_type_ids" for each in graph.input)
-        return Batches.by_length(self.encoder, self.texts, longest, budget=budget, segments=segments)
+        chosen = self.texts if texts is None else texts
+        return Batches.by_length(self.encoder, chosen, longest, budget=budget, segments=segments)
 
     def operations(self) -> dict[str, Any]:
         """Other operations for the same arithmetic, or nearly the same."""
@@ -161,11 +162,11 @@ class Bench:
 
     def _parts(self, texts: Sequence[str]) -> dict[str, float]:
         """Share of a thread's processor time: tokenising, making batches, the graph."""
-        engine, longest = OnnxRuntime().load(self.model), self.predictor.info.encoding.longest
+        engine = OnnxRuntime().load(self.model)
         times = [time.process_time()]
         tokens = self.encoder.tokenize(texts)
         times.append(time.process_time())
-        batches = Batches.by_length(self.encoder, texts, longest)
+        batches = self.batches(texts=texts)
         times.append(time.process_time())
         batches.run(engine)
         times.append(time.process_time())

@@ -1,6 +1,6 @@
 """What an install downloads: emodef's base install against torch and transformers. Imports nothing heavy. Needs the package index.
 
-    python -m bench.install_size [--torch torch==2.13.0] [--pip "--index-url URL"] [--model DIR] [--quick]
+    python -m bench.install_size [--torch torch==2.13.0] [--pip "--extra-index-url URL"] [--model DIR] [--quick]
 
 Writes bench/results/install_size.json and .md. Our wheel is built from this checkout, and pip chooses the others' for this Python; all are
 downloaded to a temporary folder and their bytes summed. Run it with the CPU build of torch installed: that one is the default.
@@ -33,7 +33,8 @@ def pip(*arguments: str) -> None:
     if done.returncode:
         said = "\n".join(line for line in done.stderr.splitlines() if line.startswith("ERROR"))[-1500:]
         raise SystemExit(
-            f"pip {arguments[0]} failed. This measurement needs the package index; offline it cannot run.\n{said}"
+            f"pip {arguments[0]} failed. This measurement needs the package index, and for a CPU build of torch the index that has it "
+            f"(--pip).\n{said}"
         )
 
 
@@ -100,10 +101,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--torch", default=torch_here(), help="which torch (default: the build installed here)"
     )
     parser.add_argument(
-        "--pip", default="", metavar="OPTIONS", help='of the download of torch, such as "--index-url URL"'
+        "--pip",
+        default="",
+        metavar="OPTIONS",
+        help='of the download of torch and transformers, such as "--extra-index-url URL"',
     )
     options = parser.parse_args(given)
-    run = light.Run("install_size", given, options)
+    # which index it was says nothing to others, and may hold a password
+    told = [word for word in given if word != options.pip and not word.startswith("--pip")]
+    run = light.Run("install_size", told, options)
     found: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",

@@ -21,6 +21,7 @@ from bench.common import RESULTS, circumstances, load_now
 from emodef.atomic import write_text
 
 ROOT = Path(__file__).parent.parent
+SHIPPED_CHECKPOINT = ROOT / "models" / "minilm-taught"  # by name: others may be packed beside it
 PACKAGES = ("onnxruntime", "openvino", "onnx")  # beside those that emodef.train.versions names
 
 
@@ -57,11 +58,10 @@ def light_folder(options: argparse.Namespace) -> Path:
 
 
 def checkpoint(options: argparse.Namespace) -> Path | None:
-    """The model as transformers has it: the one given; for the shipped model the one in models/; else None."""
+    """The model as transformers has it: the one given; for the shipped model its checkpoint; else None."""
     if options.checkpoint is not None or getattr(options, "model", None) is not None:
         return options.checkpoint
-    found = sorted(path.parent for path in (ROOT / "models").glob("*/emodef.json"))
-    return found[0] if found else None
+    return SHIPPED_CHECKPOINT if (SHIPPED_CHECKPOINT / "emodef.json").is_file() else None
 
 
 def sample(texts: Sequence[str], size: int, number: int = 0) -> list[str]:

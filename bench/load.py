@@ -102,8 +102,11 @@ class _Clients:
                 at += draw.expovariate(self.load.rate)
                 await asyncio.sleep(at - time.perf_counter())
                 self.arrived(at)
-        while any(client.waiting for client in clients) or self.due:
+        while any(client.waiting for client in clients) or (
+            self.due and not all(client.lost for client in clients)
+        ):
             await asyncio.sleep(0.01)
+        self.errors += len(self.due)  # nobody is left to ask
         seconds = max(time.perf_counter(), self.end) - began
         for client in clients:
             client.close()
@@ -141,7 +144,7 @@ class _Client(asyncio.Protocol):
     """One connection, kept open."""
 
     def __init__(self, clients: _Clients) -> None:
-        self.clients, self.waiting, self.due = clients, False, 0.0
+        self.clients, self.waiting, self.due, self.lost = clients, False, 0.0, False
         self.held = b""
         self.close: Callable[[], None] = lambda: None
 
@@ -150,6 +153,9 @@ class _Client(asyncio.Protocol):
         self.write, self.close = transport.write, transport.close
 
     def ask(self, due: float) -> None:
+        if self.lost:  # nobody would answer
+            self.clients.errors += 1
+            return
         self.due, self.waiting = due, True
         self.write(self.clients.next())
 
@@ -166,6 +172,7 @@ class _Client(asyncio.Protocol):
         self.clients.answered(self, self.due, int(head[9:12]))
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.lost = True
         if self.waiting:
             self.waiting = False
             self.clients.errors += 1

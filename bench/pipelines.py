@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import light
+from emodef.errors import SettingsError
 from emodef.predictor.model_file import TOKENIZER, ModelInfo
 
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
@@ -104,9 +105,17 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def same_model(folder: Path, options: argparse.Namespace) -> Pipeline:
-    """The light model in `folder` as a pipeline has it; a tiny one for a quick try."""
-    checkpoint = None if options.quick else light.checkpoint(options)
-    labels = len(ModelInfo.read(folder).label_set)
+    """The light model in `folder` as a pipeline has it; a tiny one for a quick try. Raises SettingsError where its size is not known."""
+    info, checkpoint = ModelInfo.read(folder), None if options.quick else light.checkpoint(options)
+    labels = len(info.label_set)
+    if (
+        checkpoint is None
+        and not options.quick
+        and info.about.get("settings", {}).get("backbone") != "minilm"
+    ):
+        raise SettingsError(
+            f"{folder} is no MiniLM, and the pipeline would be of that size; name the same model: --checkpoint DIR"
+        )
     return Pipeline("bert", folder / TOKENIZER, labels, checkpoint, tiny=options.quick)
 
 

@@ -78,7 +78,11 @@ def read_source(options: argparse.Namespace) -> Source:
         encoding = ModelInfo.read(folder).encoding
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         encoder = Encoder(
-            tokenizer, pad_id=encoding.pad_id, left=encoding.left, pad_segment=encoding.pad_segment
+            tokenizer,
+            pad_id=encoding.pad_id,
+            left=encoding.left,
+            pad_segment=encoding.pad_segment,
+            emoji=encoding.emoji == "words",
         )
         return Source(onnx.load(folder / MODEL), encoder, encoding.window)
     checkpoint = light.checkpoint(options)

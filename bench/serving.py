@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -29,17 +30,23 @@ class Server:
     """A server's process; a context manager that ends it. `seconds`: from its start to its first answer."""
 
     def __init__(self, command: Sequence[str], port: int) -> None:
+        if not Path("/proc/self/stat").exists():
+            raise RuntimeError("a server's memory and processor time are read from /proc, which is not here")
         self.port = port
+        said = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the process)
         began = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=light.ROOT,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=said,
         )
         while not self.answers():
             if self.process.poll() is not None or time.perf_counter() - began > START:
-                raise RuntimeError(f"{command[0]} did not start: {' '.join(command)}")
+                self.__exit__()
+                said.seek(0)
+                told = said.read().decode(errors="replace")[-1000:]
+                raise RuntimeError(f"{command[0]} did not start: {' '.join(command)}\n{told}")
             time.sleep(0.005)
         self.seconds = time.perf_counter() - began
 

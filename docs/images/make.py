@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 SAMPLE = HERE.parent.parent / "examples" / "sample"
 PORT = 8973
 ADDRESS = f"http://127.0.0.1:{PORT}"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SIZE = {"width": 1200, "height": 800}
 MOST_BYTES = 150_000
 TEXT = "I hope it works out; I am still nervous about it."
@@ -77,7 +78,8 @@ def main(target: Path) -> None:
             time.sleep(0.05)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+                executable_path=next(filter(None, map(shutil.which, BROWSERS)), None),
+                args=["--no-sandbox", "--disable-gpu"],
             )
             for tab, show in {"text": show_text, "own": show_own, "file": show_file}.items():
                 for scheme in ("light", "dark"):
