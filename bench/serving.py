@@ -33,7 +33,7 @@ class Server:
         if not Path("/proc/self/stat").exists():
             raise RuntimeError("a server's memory and processor time are read from /proc, which is not here")
         self.port = port
-        said = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the process)
+        said = tempfile.TemporaryFile()  # noqa: SIM115 (Popen keeps it open)
         began = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", *command],

@@ -1,6 +1,6 @@
 """Pages in a real browser: started where there is one, opened so that nothing that goes wrong in them goes unseen.
 
-Needs Debian's chromium and playwright. Without them tests are skipped, except where CI=true or EMODEF_REQUIRE_BROWSER=1.
+Needs chromium or Chrome, and playwright. Without them tests are skipped, except where CI=true or EMODEF_REQUIRE_BROWSER=1.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ from safetensors.numpy import load_file, save_file
 
 from emodef.corpora import Corpus
 from emodef.errors import SettingsError
-from emodef.runs import read_json
+from emodef.experiments.results import Found, RunSpec
+from emodef.runs import fingerprint, read_json
+from emodef.train.averaging import _members, _untuned
 from emodef.train.identities import moved
 from emodef.train.run import run_training
 from emodef.train.settings import TrainSettings
@@ -38,15 +40,16 @@ def test_an_encoder_in_a_folder_is_known_by_what_is_in_it(encoders: tuple[Path, 
     known = here.canonical()
     assert known == there.canonical() == with_hashes(there).canonical()
     assert "backbone" not in known
-    (encoders[1] / "README.md").write_text("says nothing of the weights")
+    for name in ("README.md", "metrics.json", "pytorch_model.bin"):
+        (encoders[1] / name).write_text("is not read")
     assert there.canonical() == known
     noted = with_hashes(there)
     remake(encoders[1])
     assert there.canonical() != known
-    with pytest.raises(SettingsError, match=r"is another now \(\w+\) than .* put that one back"):
+    with pytest.raises(SettingsError, match=r"is another now \(\w+\), and .*--set backbone=FOLDER"):
         with_hashes(noted)
     shutil.rmtree(encoders[1])
-    with pytest.raises(SettingsError, match=r"is another now \(gone\)"):
+    with pytest.raises(SettingsError, match="is no folder from here"):
         with_hashes(noted)
 
 
@@ -98,3 +101,39 @@ def test_what_was_never_noted_is_taken_for_the_same_where_it_lies_the_same() -> 
     assert moved(nothing | {"backbone_hash": "2b"}, now)["backbone_hash"] == "2b"
     told = nothing | {"teacher": ("t",), "teacher_hashes": ("3c",)}
     assert moved(told, nothing)["teacher_hashes"] == ("3c",)
+
+
+def test_models_of_the_same_encoder_are_averaged_wherever_it_lay(
+    encoders: tuple[Path, Path], tiny_corpus: dict[str, Corpus], tmp_path: Path
+) -> None:
+    runs = [tmp_path / "one", tmp_path / "two"]
+    for place, run in zip(encoders, runs, strict=True):
+        settings = TrainSettings(backbone=str(place), epochs=1, precision="fp32", max_length=32)
+        run_training(settings, tiny_corpus, run, cpu=True)
+    models = _members(runs, cpu=True)
+    assert len(models) == 2
+    assert _untuned(models[0])
+    remake(encoders[0])
+    with pytest.raises(SettingsError, match=r"is not what this model was trained from .*--untuned 0"):
+        _untuned(models[0])
+    other = TrainSettings(backbone=str(encoders[0]), epochs=1, precision="fp32", max_length=32)
+    run_training(other, tiny_corpus, tmp_path / "three", cpu=True)
+    with pytest.raises(SettingsError, match="has backbone_hash = "):
+        _members([*runs, tmp_path / "three"], cpu=True)
+
+
+def test_a_finished_run_is_known_where_its_encoder_is_not(
+    encoders: tuple[Path, Path], tiny_corpus: dict[str, Corpus]
+) -> None:
+    settings = TrainSettings(backbone=str(encoders[0]))
+    noted, data = with_hashes(settings), fingerprint(tiny_corpus)
+    saved = noted.model_dump(mode="json")
+    made = Found(Path(), saved, noted.canonical(), {"corpus": data})
+    here = RunSpec(saved, noted.canonical(), data, 1)
+    shutil.rmtree(encoders[0])
+    away = RunSpec(settings.model_dump(mode="json"), settings.canonical(), data, 1)
+    elsewhere = TrainSettings(backbone=str(encoders[1] / "other"))
+    other = RunSpec(elsewhere.model_dump(mode="json"), elsewhere.canonical(), data, 1)
+    assert made.is_run(here, tiny_corpus)
+    assert made.is_run(away, tiny_corpus)
+    assert not made.is_run(other, tiny_corpus)

@@ -231,6 +231,15 @@ def test_the_same_run_twice_counts_once() -> None:
     assert "left out: b: the same settings and seed as a" in message
 
 
+def test_another_encoder_in_the_same_folder_is_no_further_seed() -> None:
+    told: list[str] = []
+    runs = [a_run(name, seed=n, backbone="own/encoder", backbone_hash=known)
+            for n, (name, known) in enumerate([("a", "1a"), ("b", "1a"), ("c", "2b"), ("d", None)])]  # fmt: skip
+    (group,) = group_runs(runs, told.append)
+    assert [run.name for run in group.runs] == ["a", "b", "d"]
+    assert told == ["left out: c: its encoder, own/encoder, is another than that of a"]
+
+
 def test_blocks_keep_recipes_apart() -> None:
     runs = [
         a_run("a", **MINILM),

@@ -106,7 +106,7 @@ def test_a_file_above_the_limit_is_refused_before_it_is_sent(
         page.click("text=Find emotions")
         page.wait_for_selector("#file-problem:not([hidden])")
         said = page.inner_text("#file-problem")
-        assert "large.txt has 4.4 MB, and this server takes 2 MB at most" in said
+        assert "large.txt has 4,400,000 bytes, and this server takes 2,000,000 at most" in said
         assert sent == []
         large.write_text("I am happy\n", encoding="utf-8")
         page.set_input_files("#file-input", large)

@@ -90,12 +90,19 @@ class Found:
 
         A run that noted no fingerprint is judged by its texts' ids and labels, and by the data's name.
         """
-        if _but_data(self.canonical) != _but_data(spec.canonical):
+        if _but_data(self._as_planned(spec)) != _but_data(spec.canonical):
             return False
         noted = self.training.get("corpus")
         if noted is not None:
             return noted == spec.data
-        return self.canonical == spec.canonical and self._has_texts_of(corpus)
+        return self._as_planned(spec) == spec.canonical and self._has_texts_of(corpus)
+
+    def _as_planned(self, spec: RunSpec) -> Mapping[str, Any]:
+        """Its `canonical`, with the encoder by name where the planned run's is not here to be known by its content."""
+        if "backbone_hash" not in self.canonical or "backbone_hash" in spec.canonical:
+            return self.canonical
+        kept = {key: value for key, value in self.canonical.items() if key != "backbone_hash"}
+        return kept | {"backbone": self.settings["backbone"]}
 
     def _has_texts_of(self, corpus: Mapping[str, Corpus]) -> bool:
         try:

@@ -17,8 +17,9 @@ from emodef.paper.results import Run
 
 PAPER = "paper"
 BASELINE = "paper-baseline"
-# change nothing in what is trained; precision rounds it, and "auto" is another on other machines: the runs' table has each run's; the
-# corpus brings its own labels, whether they were named or not; an encoder goes by its name here
+# no difference between a row's runs. Most change nothing in what is trained; precision rounds it, and "auto" is another on other
+# machines: the runs' table has each run's; the corpus brings its own labels, whether they were named or not; an encoder goes by its
+# name, see `group_runs`
 _WORDS_ONLY = (
     "description",
     "save_every",
@@ -211,14 +212,23 @@ def differences(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def group_runs(runs: Iterable[Run], report: Callable[[str], None] | None = None) -> list[Group]:
-    """Runs by equal settings but the seed; of two with the same seed the first, by name, is kept, and `report` told of the other."""
+    """Runs by equal settings but the seed. Of two with the same seed, and of other encoders in a folder of the same name, the first, by
+    name, is kept, and `report` told of the other.
+    """
     found: dict[str, dict[int, Run]] = {}
     for run in sorted(runs, key=lambda run: run.name):
         held = found.setdefault(repr(sorted(effective(run.settings).items())), {})
-        if run.seed not in held:
-            held[run.seed] = run
-        elif report is not None:
-            report(f"left out: {run.path}: the same settings and seed as {held[run.seed].path}")
+        first = next(iter(held.values()), run)
+        encoders = {first.settings.get("backbone_hash"), run.settings.get("backbone_hash")} - {None}
+        if len(encoders) < 2:
+            if run.seed not in held:
+                held[run.seed] = run
+                continue
+            why = f"the same settings and seed as {held[run.seed].path}"
+        else:
+            why = f"its encoder, {run.settings['backbone']}, is another than that of {first.path}"
+        if report is not None:
+            report(f"left out: {run.path}: {why}")
     return [
         Group(tuple(held[seed] for seed in sorted(held)), next(iter(held.values())).scores)
         for held in found.values()

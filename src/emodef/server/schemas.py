@@ -156,7 +156,7 @@ class Labels(BaseModel):
 
 
 class Limits(BaseModel):
-    """How much this server takes; more is refused with 413, but for a long text in a file, whose row has no prediction."""
+    """How much this server takes; more is refused with 413, but for a long text in a file or a stream, which alone has no prediction."""
 
     body_bytes: int = Field(description="Of a JSON body")
     texts: int = Field(description="In a request")

@@ -32,7 +32,7 @@ from emodef.train.teachers import Teacher
 from emodef.train.versions import as_json, note_versions
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4)  # of the untuned encoder, to choose from
-ALIKE = ("backbone", "pooling", "placeholders", "emoji", "match_text", "match_shared_bias")
+ALIKE = ("pooling", "placeholders", "emoji", "match_text", "match_shared_bias")
 REPEATS = 5  # of the cross-validation that choosing goes by
 
 Tell = Callable[[str], None]
@@ -147,7 +147,7 @@ def _members(paths: Sequence[str | os.PathLike[str]], cpu: bool) -> list[Trained
     found: list[TrainedModel] = []
     for path in paths:
         model = load_model(model_folder(path), cpu=cpu)
-        for name in ALIKE if found else ():
+        for name in (_encoder(found[0].settings, model.settings), *ALIKE) if found else ():
             ours, theirs = getattr(found[0].settings, name), getattr(model.settings, name)
             if ours != theirs:
                 raise SettingsError(
@@ -161,8 +161,22 @@ def _members(paths: Sequence[str | os.PathLike[str]], cpu: bool) -> list[Trained
     return found
 
 
+def _encoder(*settings: TrainSettings) -> str:
+    """The setting that tells encoders apart: what their folders are known by, where that was noted of all."""
+    return "backbone_hash" if all(each.backbone_hash for each in settings) else "backbone"
+
+
 def _untuned(trained: TrainedModel) -> dict[str, Tensor]:
-    """The encoder's parameters as training begins with them, by the name they have in the model."""
+    """The encoder's parameters as training begins with them, by the name they have in the model.
+
+    Raises SettingsError where the encoder's folder holds another now.
+    """
+    noted = trained.settings.backbone_hash
+    if noted is not None and noted != trained.settings.known_backbone():
+        raise SettingsError(
+            f"the untuned encoder, {trained.settings.backbone}, is not what this model was trained from ({noted}); put that one back, or "
+            "average without it (--untuned 0)"
+        )
     chosen = trained.settings.model_dump() | {"setup": "none"}
     with torch.random.fork_rng(devices=[]):
         begun = TrainedModel.untrained(TrainSettings(**chosen), trained.label_set)

@@ -9,11 +9,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from emodef.errors import EmodefError
+from emodef.errors import DataError, EmodefError
 from emodef.runs import model_folder
 
 WEIGHTS = ("model.safetensors", "heads.safetensors", "tokenizer.json")  # of a model of ours
-_CHECKPOINT = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model")  # of transformers' checkpoints
+# what is read of transformers' checkpoints: configuration, weights, vocabularies
+_CHECKPOINT = (
+    "config.json",
+    "*.safetensors",
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+)
 # settings that say where something lies, and those that note what it is known by
 NOTED = {
     "backbone": "backbone_hash",
@@ -40,7 +50,10 @@ def known_start(path: str) -> str:
 
 
 def known_checkpoint(path: str) -> str | None:
-    """What a folder with a transformers checkpoint is known by; None where there is no such folder, as for a hub's name."""
+    """What a folder with a transformers checkpoint is known by; None where there is no such folder, as for a hub's name.
+
+    Raises DataError where it cannot be read.
+    """
     folder = Path(path)
     if not (folder / "config.json").is_file():
         return None
@@ -68,7 +81,10 @@ def moved(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hash(files: Iterable[Path]) -> str:
-    return _digest(tuple(_stamped(path) for path in files))
+    try:
+        return _digest(tuple(_stamped(path) for path in files))
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", error.filename) from error
 
 
 def _stamped(path: Path) -> tuple[str, int, int]:

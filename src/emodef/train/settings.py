@@ -254,7 +254,7 @@ class TrainSettings(BaseModel):
 
         Two runs on the same data with equal `canonical()` are the same run; settings that are added later do not change it.
         """
-        unused = {"description", "save_every", *NOTED, "start_hash", "backbone_hash"} - {"backbone"}
+        unused = {"description", "save_every", *NOTED, *NOTED.values()} - {"backbone"}
         if not self.auxiliary:
             unused |= {"p", "budget", "auxiliary_clip", "max_pair_length"}
         if "mlm" not in self.tasks:
@@ -262,7 +262,7 @@ class TrainSettings(BaseModel):
         if "match" not in self.tasks:
             unused |= {name for name in TrainSettings.model_fields if name.startswith("match_")}
         if not self.teacher:
-            unused |= {"teacher_weight", "teacher_temperature", "unlabelled_hash"}
+            unused |= {"teacher_weight", "teacher_temperature"}
         if self.held_out_draw is None:
             unused |= {"held_out_count"}
         if self.corpus in CORPORA:  # it brings its own
@@ -282,7 +282,8 @@ class TrainSettings(BaseModel):
         return chosen | ({"setup": "+".join(sorted(self.tasks))} if self.tasks else {})
 
     def known_backbone(self) -> str | None:
-        """A hash of the folder that the backbone is; None for 'minilm' and other names, and where a run starts from a model instead."""
+        """A hash of the folder that the backbone is; None for 'minilm' and other names, and where a run starts from a model instead
+        (which may take a masked-word head from that folder: not covered). Raises DataError for one that cannot be read."""
         named = self.backbone == "minilm" or self._named() is not None
         return None if named or self.start is not None else known_checkpoint(self.backbone)
 

@@ -105,9 +105,10 @@ def with_hashes(settings: TrainSettings) -> TrainSettings:
     """
     encoder = settings.known_backbone()
     if settings.start is None and settings.backbone_hash not in (None, encoder):
+        now = "is no folder from here" if encoder is None else f"is another now ({encoder})"
         raise SettingsError(
-            f"the backbone {settings.backbone} is another now ({encoder or 'gone'}) than this run was planned with "
-            f"({settings.backbone_hash}); put that one back, or start a new run"
+            f"the backbone {settings.backbone} {now}, and this run was planned with {settings.backbone_hash}; say where that lies "
+            "(--set backbone=FOLDER), or start a new run"
         )
     settings = settings.model_copy(update={"backbone_hash": encoder})
     if settings.start is not None:

@@ -153,14 +153,14 @@ export function startFile(ownLabels, openTab) {
     problem(null);
     drawJob({ state: "sending", share: 0, detail: "" });
     only("job");
-    say("The file is sent.");
     $("file-stop").focus();
     try {
       // waits where there is no answer now, and asks for a key where one is needed
       const { upload_bytes: most } = await read("/v1/limits", { signal });
       // a browser that is refused while it sends reads no answer
-      if (view.file.size > most) throw new Refusal(413, { code: "too_large", message: `${view.file.name} has ${bytes(view.file.size)}, and this server takes ${bytes(most)} at most. “emodef predict --file” takes files of any size.` });
+      if (view.file.size > most) throw new Refusal(413, { code: "too_large", message: `${view.file.name} has ${number.format(view.file.size)} bytes, and this server takes ${number.format(most)} at most. “emodef predict --file” takes files of any size.` });
       signal.throwIfAborted();
+      say("The file is sent.");
       const made = await upload(body);
       view.id = made.id;
       remember(made.id);
