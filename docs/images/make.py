@@ -1,4 +1,4 @@
-"""Screenshots of the server's page, light and dark, for the README: `python docs/images/make.py [FOLDER]`.
+"""Screenshots for the README, of the server's page, light and dark, and of a report: `python docs/images/make.py [FOLDER]`.
 
 Needs the extras [serve] and [dev], and Debian's chromium. The file shown is the sample corpus with times made up from a fixed seed.
 """
@@ -9,6 +9,7 @@ import csv
 import json
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -65,8 +66,46 @@ def show_file(page: Any, folder: Path) -> None:
     page.wait_for_selector("#file-result:not([hidden])", timeout=120_000)
 
 
+def keep(page: Any, path: Path) -> None:
+    """A picture of a page as it stands, if it is small enough for a repository."""
+    page.screenshot(path=path)
+    size = path.stat().st_size
+    print(f"{path}: {size:,} bytes")
+    if size > MOST_BYTES:
+        raise SystemExit(f"{path} has more than {MOST_BYTES:,} bytes; make it smaller")
+
+
+def picture_tabs(browser: Any, folder: Path, target: Path) -> None:
+    """The page's tabs."""
+    for tab, show in {"text": show_text, "own": show_own, "file": show_file}.items():
+        for scheme in ("light", "dark"):
+            context = browser.new_context(viewport=SIZE, color_scheme=scheme, reduced_motion="reduce")
+            page = context.new_page()
+            page.goto(f"{ADDRESS}/#{tab}")
+            page.wait_for_selector("body.ready")
+            show(page, folder)
+            page.evaluate("document.activeElement.blur()")
+            page.wait_for_timeout(300)
+            keep(page, target / f"page_{tab}_{scheme}.png")
+            context.close()
+
+
+def picture_report(browser: Any, folder: Path, target: Path) -> None:
+    """The upper part of the comments' report."""
+    predicted, report = folder / "labelled.csv", folder / "report.html"
+    emodef = [sys.executable, "-m", "emodef"]
+    given = ["--file", str(folder / "comments.csv"), "--text-column", "comment"]
+    subprocess.run([*emodef, "predict", "--quiet", *given, "--out", str(predicted)], check=True)
+    told = ["--text-column", "comment", "--title", "840 comments"]
+    subprocess.run([*emodef, "report", str(predicted), *told, "--out", str(report)], check=True)
+    page = browser.new_page(viewport={"width": 1000, "height": 1180}, reduced_motion="reduce")
+    page.goto(report.as_uri())
+    page.wait_for_timeout(500)
+    keep(page, target / "report.png")
+
+
 def main(target: Path) -> None:
-    """Serve the page, look at its tabs, write the pictures."""
+    """Serve the page, look at its tabs and at a report, write the pictures."""
     folder = Path(tempfile.mkdtemp())
     write_comments(folder / "comments.csv")
     settings = ServerSettings(port=PORT, jobs_folder=str(folder / "jobs"), log_requests=False)
@@ -81,22 +120,8 @@ def main(target: Path) -> None:
                 executable_path=next(filter(None, map(shutil.which, BROWSERS)), None),
                 args=["--no-sandbox", "--disable-gpu"],
             )
-            for tab, show in {"text": show_text, "own": show_own, "file": show_file}.items():
-                for scheme in ("light", "dark"):
-                    context = browser.new_context(viewport=SIZE, color_scheme=scheme, reduced_motion="reduce")
-                    page = context.new_page()
-                    page.goto(f"{ADDRESS}/#{tab}")
-                    page.wait_for_selector("body.ready")
-                    show(page, folder)
-                    page.evaluate("document.activeElement.blur()")
-                    page.wait_for_timeout(300)
-                    path = target / f"page_{tab}_{scheme}.png"
-                    page.screenshot(path=path)
-                    context.close()
-                    size = path.stat().st_size
-                    print(f"{path}: {size:,} bytes")
-                    if size > MOST_BYTES:
-                        raise SystemExit(f"{path} has more than {MOST_BYTES:,} bytes; make it smaller")
+            picture_tabs(browser, folder, target)
+            picture_report(browser, folder, target)
             browser.close()
     finally:
         server.should_exit = True
