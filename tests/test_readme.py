@@ -23,7 +23,7 @@ def test_the_readme_s_first_lines_run(capsys: pytest.CaptureFixture[str]) -> Non
     predicting, own_labels, _ = blocks("python")
     exec(predicting, names)
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("(Label(name='surprise', score=0.84")
+    assert first.startswith("(Label(name='surprise', score=0.74")
     assert second.startswith("(Label(name='neutral'")
     assert names["probabilities"].shape == (1, 28)  # type: ignore[attr-defined]
     exec(own_labels, names)
