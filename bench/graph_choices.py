@@ -301,11 +301,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder, corpus = light.light_folder(options), light.splits(options)
     texts = (corpus.get("test") or next(iter(corpus.values()))).texts
     few, rounds = (30, 2) if options.quick else (TEXTS, ROUNDS)
-    model = _int8(light.checkpoint(options), corpus.get("train")) or onnx.load(folder / MODEL)
-    bench = Bench(model, Predictor.load(folder), light.sample(texts, few), rounds)
+    model = onnx.load(folder / MODEL)
+    before = (
+        _int8(light.checkpoint(options), corpus.get("train")) or model
+    )  # what exports change is compared on it
+    predictor, chosen = Predictor.load(folder), light.sample(texts, few)
+    bench = Bench(model, predictor, chosen, rounds)
     several = light.sample(texts, 60 if options.quick else PROCESS_TEXTS)
     sections: dict[str, Callable[[], dict[str, Any]]] = {
-        "operations": bench.operations,
+        "operations": Bench(before, predictor, chosen, rounds).operations,
         "session": bench.session,
         "batches": bench.batch_sizes,
         "process": partial(bench.process, Light(folder), several),

@@ -221,7 +221,13 @@ def test_offline_names_both_ways(tmp_path: Path, served: Served) -> None:
         fetch(source(file), data_dir=tmp_path)
 
 
-def test_host_that_does_not_exist_is_offline(tmp_path: Path, served: Served) -> None:
+def test_host_that_does_not_exist_is_offline(
+    tmp_path: Path, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)  # a resolver may answer for every name
     file = RemoteFile("tiny/train.tsv", ("http://no-such-host.invalid/train.tsv",))
     with pytest.raises(UnreachableError, match=r"no-such-host.invalid cannot be reached"):
         fetch(source(file), data_dir=tmp_path)
