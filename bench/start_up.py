@@ -61,7 +61,7 @@ def stages(model: Path | None, rounds: int) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
         given = [sys.executable, "-c", STAGES, TEXT, *([str(model)] if model else [])]
-        done = subprocess.run(given, capture_output=True, text=True, check=True)
+        done = subprocess.run(given, capture_output=True, text=True, check=True, env=light.compiled())
         for name, taken in json.loads(done.stdout.splitlines()[-1]):
             found.setdefault(name, []).append(taken)
     return {name: median(values) for name, values in found.items()}
