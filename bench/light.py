@@ -75,7 +75,7 @@ def sample(texts: Sequence[str], size: int, number: int = 0) -> list[str]:
 
 
 def compiled() -> dict[str, str]:
-    """This process's environment, in which Python keeps what it compiled, as it does for users: a checkout is compiled once, not every time."""
+    """This process's environment, in which Python keeps what it compiled, as it does for users: a checkout is compiled once."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
