@@ -385,8 +385,7 @@ def test_cancelling_stops_and_removes_a_job(tiny_light: Path, tmp_path: Path) ->
         assert refused.value.status == 429
         until(lambda: client.job(first.id).state == "running" and client.job(first.id).rows_done)
         assert client.job(second.id).state == "queued"
-        runners = children(server.pid)
-        assert runners
+        assert (runners := children(server.pid))
         assert (jobs / first.id / "input.csv").stat().st_mode & 0o077 == 0
         with pytest.raises(ServerError, match="the job is running") as early:
             client.download(first, tmp_path / "x")
