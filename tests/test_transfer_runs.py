@@ -19,6 +19,7 @@ from torch import nn
 from emodef.corpora import Corpus
 from emodef.corpora.describe import normalise
 from emodef.errors import SettingsError
+from emodef.metrics import decide
 from emodef.train import transfer_runs
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.loop import _step_seed
@@ -301,30 +302,25 @@ def test_long_texts_are_cut_in_training_only_and_counted(
         bench(max_length=4000)
 
 
-def test_bf16_trains_otherwise_and_predicts_in_fp32(
+@pytest.mark.parametrize("policy", ["softmax", "sigmoid"])
+def test_bf16_trains_otherwise_and_decides_as_fp32(
     study: Callable[..., TransferSettings],
     texts: TransferCorpus,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    policy: str,
 ) -> None:
-    settings, splits, ends = study(), drawn(texts), []
-    seen = set()
-    logits = Workbench._logits
-
-    def spied(self: Workbench, *given: Any) -> Any:
-        found = logits(self, *given)
-        seen.add((self.precision, self.model.training, found.dtype))
-        return found
-
-    monkeypatch.setattr(Workbench, "_logits", spied)
+    settings, splits = study(), drawn(texts)
+    train, test = splits.train(1, 12), splits.test(1, 12, None)
+    ends = []
     for precision in ("fp32", "bf16"):
         bench = Workbench(
             find_starts(settings, {}, tmp_path)[0], texts, settings, device=CPU, precision=precision
         )
-        bench.run(splits.train(1, 12), splits.test(1, 12, None), "softmax", 3)
+        predicted = bench.run(train, test, policy, 3).predicted
+        exact, rough = bench._scores(test, "fp32"), bench._scores(test, "bf16")
+        assert (exact != rough).any()
+        scores = exact if policy == "softmax" else 1 / (1 + np.exp(-exact))
+        expected = decide(scores, settings.threshold, exclusive=policy == "softmax")
+        np.testing.assert_array_equal(predicted, expected)
         ends.append(state(bench))
     assert ends[0] != ends[1]
-    assert seen == {
-        ("fp32", True, torch.float32), ("fp32", False, torch.float32),
-        ("bf16", True, torch.bfloat16), ("bf16", False, torch.float32),
-    }  # fmt: skip

@@ -22,6 +22,7 @@ from emodef.errors import DataError, SettingsError, TrainingError
 from emodef.metrics import decide
 from emodef.runs import DataChoice
 from emodef.train.architectures import architecture
+from emodef.train.close_calls import settled
 from emodef.train.loop import _step_seed, learning_rate_factor
 from emodef.train.model import DefinitionModel, Inputs, _initialise
 from emodef.train.performance import multiply_in, quick_linear
@@ -177,17 +178,34 @@ class Workbench:
         labels = torch.from_numpy(self.texts.corpus.labels[rows].astype(np.float32)).to(self.device)
         return F.binary_cross_entropy_with_logits(logits.float(), labels)
 
-    @torch.no_grad()
     def _predict(self, rows: Rows, policy: str) -> NDArray[np.bool_]:
-        """Predicted labels (rows, K), in float32, texts cut only where the encoder's limit is."""
+        """Predicted labels (rows, K), as float32 decides, texts cut only where the encoder's limit is."""
+        threshold = None if policy == "softmax" else self.settings.threshold
+        if self.precision == "bf16":  # most decisions are clear enough to be made in it
+            scores = settled(
+                self._scores(rows, "bf16"), threshold, lambda some: self._scores(rows[some], "fp32")
+            )
+        else:
+            scores = self._scores(rows, "fp32")
+        if threshold is not None:
+            scores = torch.from_numpy(scores).sigmoid().numpy()
+        return decide(scores, self.settings.threshold, exclusive=threshold is None)
+
+    @torch.no_grad()
+    def _scores(self, rows: Rows, precision: str) -> NDArray[np.float32]:
+        """Logits (rows, K)."""
         self.model.eval()
         longest = self.tokenizer.longest
         scores = np.zeros((len(rows), len(self.texts.corpus.label_set)), dtype=np.float32)
-        with quick_linear(self.model):
+        rounded = (
+            torch.autocast(self.device.type, torch.bfloat16)
+            if precision == "bf16"
+            else quick_linear(self.model)
+        )
+        with rounded:
             for chosen in budget_batches(np.minimum(self._lengths(rows), longest), TOKEN_BUDGET):
-                logits = self._logits(rows[chosen], longest).float()
-                scores[chosen] = (logits if policy == "softmax" else torch.sigmoid(logits)).cpu().numpy()
-        return decide(scores, self.settings.threshold, exclusive=policy == "softmax")
+                scores[chosen] = self._logits(rows[chosen], longest).float().cpu().numpy()
+        return scores
 
     def _logits(self, rows: Rows, max_length: int) -> Tensor:
         padded = self.tokenizer.encoder.texts(self.tokens, rows, max_length)
