@@ -1,4 +1,4 @@
-"""Figure 3 in numbers: means, crossed bootstrap and paired tests against slow loops, on made-up predictions."""
+"""Figure 3 in numbers: means, intervals and paired tests against slow loops, on made-up predictions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from emodef.bootstrap import Mean, resample_weights
 from emodef.metrics import averages, count
-from emodef.paper.figure3 import figure3, gain, gains_tables, read_scores, scores_table
+from emodef.paper.figure3 import METRICS, Point, figure3, gain, gains_tables, read_scores, scores_table
 from emodef.transfers import Row, TransferFolder, draw_splits
 
 TEXTS, LABELS = 400, ("glad", "cross", "afraid")
@@ -94,15 +94,15 @@ def test_scores_are_those_of_the_rows(tmp_path: Path, policy: str) -> None:
         assert mean.low < mean.value < mean.high
 
 
-def test_splits_and_texts_are_resampled_and_the_same_texts_in_every_split(tmp_path: Path) -> None:
+def test_texts_are_resampled_the_same_in_every_split_and_other_splits_are_students_t(tmp_path: Path) -> None:
     """Against a loop over resamples that draws texts one by one and adds up splits one by one."""
     folder = write_study(tmp_path / "study")
     resamples = 70
     scores = read_scores(folder, "softmax", resamples=resamples, seed=3)
     splits = folder.splits("moods")
     weights = np.concatenate(list(resample_weights(TEXTS, resamples, 3)), axis=1)
-    times = np.random.default_rng([3, 1, 2, 3]).multinomial(3, [1 / 3] * 3, size=resamples)
-    expected: dict[str, list[float]] = {start: [] for start in SKILL}
+    times = np.random.default_rng([3, 3]).standard_t(2, resamples)  # of three splits
+    texts: dict[str, list[float]] = {start: [] for start in SKILL}
     for start in SKILL:
         stored = folder.predictions(start, "moods", 3)
         for r in range(resamples):
@@ -111,27 +111,60 @@ def test_splits_and_texts_are_resampled_and_the_same_texts_in_every_split(tmp_pa
                 test = splits.test(split, 20, 150)
                 rows = np.repeat(np.arange(len(test)), weights[test, r])
                 truth = np.eye(3, dtype=bool)[splits.labels[test]]
-                measured = averages(count(truth[rows], stored[20, split, "softmax"][rows]))["macro_f1"]
-                total += times[r, split - 1] * float(measured)
-            expected[start].append(total / 3)
+                total += float(averages(count(truth[rows], stored[20, split, "softmax"][rows]))["macro_f1"])
+            texts[start].append(total / 3)
         point = scores.find("moods", start, 20)
         assert point is not None
-        np.testing.assert_allclose(point.samples("macro_f1", (1, 2, 3)), expected[start])
+        values = [point.values[split]["macro_f1"] for split in (1, 2, 3)]
+        low, high = np.quantile(texts[start] + times * np.std(values, ddof=1) / 3**0.5, (0.025, 0.975))
+        mean = point.mean("macro_f1")
+        assert (mean.low, mean.high) == (pytest.approx(max(0, low)), pytest.approx(min(1, high)))
     pair = scores.pairs("moods", "none", "cdp")[20]
     found = gain([pair])
     assert found is not None
-    gains = np.array(expected["cdp"]) - np.array(expected["none"])
+    by_split = [pair[1].values[s]["macro_f1"] - pair[0].values[s]["macro_f1"] for s in (1, 2, 3)]
+    gains = np.array(texts["cdp"]) - np.array(texts["none"]) + times * np.std(by_split, ddof=1) / 3**0.5
     low, high = np.quantile(gains, (0.025, 0.975))
     difference = found.summary["macro_f1"]
-    assert difference.gain.value == pytest.approx(
-        pair[1].mean("macro_f1").value - pair[0].mean("macro_f1").value
-    )
+    assert difference.gain.value == pytest.approx(np.mean(by_split))
     assert (difference.gain.low, difference.gain.high) == (pytest.approx(low), pytest.approx(high))
     assert difference.p_value == pytest.approx(min(1, 2 * (1 + (gains <= 0).sum()) / (1 + resamples)))
 
 
+def test_three_splits_that_agree_by_chance_are_no_finding() -> None:
+    """Two starts that are equally good, on splits that differ at random: a gain is found as often as it is asked for, 5 times in 100."""
+    draw = np.random.default_rng(7)
+
+    def point(values: Any) -> Point:
+        by_split = {s: dict.fromkeys(METRICS, float(v)) for s, v in enumerate(values, 1)}
+        drawn = {s: {m: np.full(400, v) for m, v in named.items()} for s, named in by_split.items()}
+        return Point(by_split, drawn, 100, int(draw.integers(1 << 30)))
+
+    found = [gain([(point(np.zeros(3)), point(draw.normal(0, 0.02, 3)))]) for _ in range(400)]
+    claimed = np.mean([each is not None and each.summary["macro_f1"].p_value < 0.05 for each in found])
+    assert 0.02 < claimed < 0.08
+
+
+def test_sizes_are_compared_on_the_splits_that_all_have(tmp_path: Path) -> None:
+    scores = read_scores(write_study(tmp_path / "study", skip={("cdp", 20, 2)}), "softmax", resamples=50)
+    pairs = scores.pairs("moods", "none", "cdp")
+    found = gain(pairs.values())
+    assert found is not None
+    gains = [
+        [pair[1].values[s]["macro_f1"] - pair[0].values[s]["macro_f1"] for s in (1, 3)]
+        for pair in pairs.values()
+    ]
+    assert found.summary["macro_f1"].gain.value == pytest.approx(np.mean(gains))
+    few = read_scores(
+        write_study(tmp_path / "few", splits=2, skip={("cdp", 20, 2), ("cdp", 0.5, 1)}),
+        "softmax",
+        resamples=50,
+    )
+    assert gain(few.pairs("moods", "none", "cdp").values()) is None
+
+
 def test_gains_tell_what_is_there_from_what_is_not(tmp_path: Path) -> None:
-    scores = read_scores(write_study(tmp_path / "study"), "softmax", resamples=400)
+    scores = read_scores(write_study(tmp_path / "study", splits=5), "softmax", resamples=400)
     tables = gains_tables(scores)
     assert set(tables) == {"over-none", "over-none-by-size", "over-untuned", "over-untuned-by-size"}
     rows = {str(row[0]): row for row in tables["over-none"].rows}

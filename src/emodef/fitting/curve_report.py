@@ -1,7 +1,7 @@
 """A few-shot curve as tables, a figure and a page, full fine-tuning on the same splits beside it. Imports curve, paper.figure3, reporting.
 
-Scores, intervals and paired tests are those of transfer studies (`emodef.paper.figure3`): means over splits, crossed bootstrap of splits
-and texts.
+Scores, intervals and paired tests are those of transfer studies (`emodef.paper.figure3`): means over splits, of resampled texts and what
+other splits may change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from emodef.corpora.sources import SOURCES
 from emodef.errors import DataError, SettingsError
 from emodef.fitting.curve import ARMS, POLICY, CurveSettings
 from emodef.paper.cells import NOT_RUN
-from emodef.paper.figure3 import Point, gain, read_scores
+from emodef.paper.figure3 import INTERVAL, PAIRED, Point, gain, read_scores
 from emodef.paper.figures.canvas import (
     BLUE,
     GREEN,
@@ -176,8 +176,8 @@ def gains_table(scores: Scores, base: str) -> Table | None:
     if not found:
         return None
     note = (
-        f"crossed bootstrap, paired over the same splits and the same texts of a corpus, {scores.resamples:,} resamples; p corrected "
-        f"(Holm) for the {len(found)} comparisons of this table"
+        f"{PAIRED}, {scores.resamples:,} draws; p corrected (Holm) for "
+        f"the {len(found)} comparisons of this table"
     )
     title = f"Gain in macro F1: {TITLES['definitions']} over {scores.arms[base]}"
     return replace(comparison_table(found), title=title, notes=(note,))
@@ -318,11 +318,7 @@ def gains_tables(scores: Scores) -> list[Table]:
 
 def _notes(scores: Scores) -> tuple[str, ...]:
     settings = scores.settings
-    interval = (
-        f" [95% interval: crossed bootstrap of splits and texts, {scores.resamples:,} resamples]"
-        if scores.resamples
-        else ""
-    )
+    interval = f" [95% interval: {INTERVAL}, {scores.resamples:,} draws]" if scores.resamples else ""
     return (
         f"mean ± standard deviation over {scores.splits} random splits (ddof 1){interval}; copies of a text are on one side; all arms "
         "learn from and are tested on the same texts",
