@@ -122,7 +122,7 @@ def test_table3_shows_every_p_with_its_steps(study: Study) -> None:
     rows = {
         (row[0], row[1]): dict(zip([c.title for c in table.columns], row, strict=True)) for row in table.rows
     }
-    assert len(rows) == 3 * 9 + 1
+    assert len(rows) == 3 * 9 + 2
     paper = published.table(3)
     for (setup, column), p in [
         (pair, p) for pair in (("BERT+CDP", "cdp"), ("BERT+CDP+MLM", "cdp_mlm")) for p in (0.1, 0.5, 0.9)
@@ -144,11 +144,15 @@ def test_table3_shows_every_p_with_its_steps(study: Study) -> None:
     assert rows["BERT+CDP", 0.2]["seeds"] == NOT_RUN
     assert rows["BERT+MLM", 0.5]["equal primary steps: seeds"] == NOT_RUN
     assert rows["BERT, every step primary", None]["test F1 [95%]"] == scored(study, "none")
+    fewer = rows["BERT, at the primary steps of p = 0.5", None]
+    assert fewer["test F1 [95%]"] == scored(study, "none", steps_as_p=0.5)
+    assert value(fewer["all steps"]) == 7.5
     assert any("CDP: best on dev at p = 0.5, of 2 values" in note for note in table.notes)
     gains = by_row(parts["paper-bert-gains-fixed"])
     assert set(gains) == {
         "CDP, p = 0.1 over p = 0.5",
         "CDP, p = 0.1, equal primary steps, over BERT",
+        "CDP, p = 0.5, over BERT, at the primary steps of p = 0.5",
         "CDP, p = 0.5, equal primary steps, over BERT",
     }
     assert gains["CDP, p = 0.1 over p = 0.5"]["gain"].value < 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emodef.bootstrap import Comparison, Mean
@@ -49,9 +49,11 @@ def heading(what: str, block: Block, policy: str) -> str:
     return f"{what}; {block.title}; {block.words(policy)}"
 
 
-def notes(study: Study, *, intervals: bool = True) -> tuple[str, ...]:
-    """How the figures are to be read."""
+def notes(study: Study, *, intervals: bool = True, dev: str = "fixed") -> tuple[str, ...]:
+    """How the figures are to be read. dev: the policy of a table that has figures of dev."""
     told = ["mean ± standard deviation over seeds (ddof 1), where there are several"]
+    if dev == "tuned":
+        told.append("dev: of the texts that the thresholds were tuned on, and so too high by about a point")
     if intervals and study.corpus is not None and study.resamples:
         told.append(
             f"95% intervals: percentile bootstrap of the mean over seeds, the same {study.resamples:,} resamples of the test texts "
@@ -77,9 +79,37 @@ def gains_table(
     table = comparison_table(found)
     note = (
         f"paired bootstrap of the means over seeds on the same test texts, {study.resamples:,} resamples; "
-        f"p corrected (Holm) for the {len(found)} comparisons of this table"
+        f"p corrected (Holm) for the {len(found)} comparisons of this table; only seeds that both sides have, where they share any; what "
+        "other seeds would change is not in intervals and p"
     )
-    return replace(table, title=title, notes=(note,))
+    return replace(table, title=title, notes=(note, *_unlike(pairs, found)))
+
+
+def _unlike(pairs: Mapping[str, tuple[Group | None, Group | None]], names: Iterable[str]) -> Iterator[str]:
+    """Which of the comparisons are of runs in different precisions."""
+    unlike = []
+    for name in names:
+        first, second = pairs[name]
+        if first is not None and second is not None and precisions(first) != precisions(second):
+            unlike.append(f"{name} ({precisions(second)} over {precisions(first)})")
+    if unlike:
+        yield f"trained in different precisions, and so on different processors: {'; '.join(unlike)}"
+
+
+def precisions(group: Group) -> str:
+    """What a group's runs were trained in: "bf16", or several joined by "/"."""
+    return "/".join(sorted({run.precision or "unknown" for run in group.runs}))
+
+
+def precisions_note(rows: Mapping[str, Group | None]) -> tuple[str, ...]:
+    """Which rows were trained in which precision, where they differ."""
+    found: dict[str, list[str]] = {}
+    for title, group in rows.items():
+        if group is not None:
+            found.setdefault(precisions(group), []).append(title)
+    if len(found) < 2:
+        return ()
+    return ("trained in " + "; in ".join(f"{name}: {', '.join(titles)}" for name, titles in found.items()),)
 
 
 def shown(block: Block, policies: Sequence[str]) -> Sequence[str]:

@@ -10,6 +10,7 @@ from emodef.paper.cells import (
     heading,
     notes,
     number_of,
+    precisions_note,
     score,
     seeds_cell,
     shown,
@@ -95,7 +96,8 @@ def _table(study: Study, block: Block, backbone: str, rows: dict[str, Group | No
         "steps as it makes in all",
         *_held_note(block, backbone),
         "minutes: by the clock, on " + (_hardware(rows) or "nothing yet"),
-        *notes(study),
+        *precisions_note(rows),
+        *notes(study, dev=policy),
     )
     return Table(
         heading(f"Controls for auxiliary steps, {backbone}", block, policy), columns, tuple(cells), told

@@ -74,6 +74,22 @@ class Run:
         return f"{found.get('gpu') or found.get('cpu', 'unknown')}, {found.get('threads', '?')} threads"
 
     @property
+    def precision(self) -> str:
+        """What its matrix products were rounded to: "fp32", "tf32" or "bf16"; empty where it was not noted."""
+        return str(self.training.get("precision", ""))
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """What else than settings and seed may change a result: precision, accelerator or processor, versions, code."""
+        versions, hardware = self.about.get("versions", {}), self.about.get("hardware", {})
+        return (
+            self.precision,
+            str(hardware.get("gpu") or hardware.get("cpu")),
+            *(str(versions.get(name)) for name in ("torch", "transformers")),
+            str(self.about.get("code")),
+        )
+
+    @property
     def reports(self) -> dict[str, Report]:
         """What was measured when training ended: "test tuned", "test fixed", "dev tuned", …"""
         return self.folder.reports

@@ -42,6 +42,17 @@ class MeanMeasurement(Measurement):
         return mean_measures([each.measure(weights) for each in self.measurements])
 
 
+def shared_seeds(first: Group, second: Group) -> tuple[Group, Group]:
+    """Two groups with the runs whose seeds both have; as they are where they share none."""
+    shared = set(first.seeds) & set(second.seeds)
+    if not shared:
+        return first, second
+    return (
+        replace(first, runs=tuple(run for run in first.runs if run.seed in shared)),
+        replace(second, runs=tuple(run for run in second.runs if run.seed in shared)),
+    )
+
+
 def mean_measures(found: Sequence[Measures]) -> Measures:
     """The mean of each metric that all of them have."""
     first = found[0]
@@ -175,8 +186,10 @@ class Study:
         return None if found is None else found.summary(metric)
 
     def gain(self, first: Group, second: Group, policy: str) -> Comparison | None:
-        """What the second group gains over the first on test, by paired bootstrap; None without the corpus."""
-        scored = [self.scored(group, "test", policy) for group in (first, second)]
+        """What the second group gains over the first on test, by paired bootstrap, over the seeds that both have, or over all where they
+        share none; None without the corpus.
+        """
+        scored = [self.scored(group, "test", policy) for group in shared_seeds(first, second)]
         measured = [(mean_measures(each.seeds), each.draws) for each in scored if each is not None]
         (whole_a, drawn_a), (whole_b, drawn_b) = measured if len(measured) == 2 else ((None, None),) * 2
         if whole_a is None or whole_b is None or drawn_a is None or drawn_b is None:

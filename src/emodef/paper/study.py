@@ -212,27 +212,38 @@ def differences(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def group_runs(runs: Iterable[Run], report: Callable[[str], None] | None = None) -> list[Group]:
-    """Runs by equal settings but the seed. Of two with the same seed, and of other encoders in a folder of the same name, the first, by
-    name, is kept, and `report` told of the other.
+    """Runs by equal settings but the seed. Of several with the same seed the one that was made as most other seeds' were is kept, else the
+    first by name; of other encoders in a folder of the same name the first. `report` is told of the others.
     """
-    found: dict[str, dict[int, Run]] = {}
+    found: dict[str, list[Run]] = {}
+    tell = report or (lambda _: None)
     for run in sorted(runs, key=lambda run: run.name):
-        held = found.setdefault(repr(sorted(effective(run.settings).items())), {})
-        first = next(iter(held.values()), run)
-        encoders = {first.settings.get("backbone_hash"), run.settings.get("backbone_hash")} - {None}
+        held = found.setdefault(repr(sorted(effective(run.settings).items())), [])
+        encoders = {each.settings.get("backbone_hash") for each in (*held[:1], run)} - {None}
         if len(encoders) < 2:
-            if run.seed not in held:
-                held[run.seed] = run
-                continue
-            why = f"the same settings and seed as {held[run.seed].path}"
+            held.append(run)
         else:
-            why = f"its encoder, {run.settings['backbone']}, is another than that of {first.path}"
-        if report is not None:
-            report(f"left out: {run.path}: {why}")
-    return [
-        Group(tuple(held[seed] for seed in sorted(held)), next(iter(held.values())).scores)
-        for held in found.values()
-    ]
+            tell(
+                f"left out: {run.path}: its encoder, {run.settings['backbone']}, is another than that of {held[0].path}"
+            )
+    return [Group(_one_a_seed(held, tell), held[0].scores) for held in found.values()]
+
+
+def _one_a_seed(runs: Sequence[Run], tell: Callable[[str], None]) -> tuple[Run, ...]:
+    """By seed; so that a mean over seeds is not one over processors and versions too, where it can be had."""
+    by_seed: dict[int, list[Run]] = {}
+    for run in runs:
+        by_seed.setdefault(run.seed, []).append(run)
+
+    def alike(run: Run) -> int:
+        """Other seeds that have a run made as this one."""
+        return sum(any(each.made == run.made for each in others) for others in by_seed.values()) - 1
+
+    kept = {seed: max(found, key=alike) for seed, found in by_seed.items()}  # of equals the first
+    for run in runs:
+        if run is not kept[run.seed]:
+            tell(f"left out: {run.path}: the same settings and seed as {kept[run.seed].path}")
+    return tuple(kept[seed] for seed in sorted(kept))
 
 
 def blocks(groups: Sequence[Group]) -> list[Block]:

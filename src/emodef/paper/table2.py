@@ -13,6 +13,7 @@ from emodef.paper.cells import (
     heading,
     notes,
     number_of,
+    precisions_note,
     score,
     seeds_cell,
     shown,
@@ -114,7 +115,7 @@ def _scores(study: Study, block: Block, rows: Sequence[Row], policy: str) -> Tab
         ]
         printed = paper.rows.get(title, (None,) * len(paper.columns)) if beside else ()
         cells.append((title, seeds_cell(group), *ours, *map(fraction, printed)))
-    told = list(notes(study))
+    told = [*precisions_note(dict(rows)), *notes(study, dev=policy)]
     if beside:
         told.append(f"paper: {published.source()}; printed there without a spread")
     if not block.paper:

@@ -111,24 +111,32 @@ def _table(study: Study, block: Block, backbone: str, points: Sequence[Point], p
                 *_half(study, point.total, policy), *(point.paper if beside else ()), *_half(study, point.primary, policy),
             )
         )  # fmt: skip
-    alone = block.find(backbone, "none")
-    rows.append(
-        (
-            f"{backbone}, every step primary",
-            None,
-            *_half(study, alone, policy),
-            *((None, None) if beside else ()),
-            *(None,) * 5,
-        )
-    )
+    alone = _alone(block, backbone)
+    rows += [
+        (title, None, *_half(study, group, policy), *((None, None) if beside else ()), *(None,) * 5)
+        for title, group in alone.items()
+    ]
     told = [
         "all steps are epochs × ⌈texts / batch⌉ whatever p is, as in the paper, so that a small p also trains the emotion task less; "
         "“equal primary steps”: the run goes on until every p has made that many primary ones",
         *_best(study, points, policy),
-        *notes(study),
+        *notes(study, dev=policy),
     ]
     title = heading(f"Table III: macro F1 by sampling probability p, {backbone}", block, policy)
-    return Table(title, columns, tuple(rows), tuple(told), footer=1)
+    return Table(title, columns, tuple(rows), tuple(told), footer=len(alone))
+
+
+def _alone(block: Block, backbone: str) -> dict[str, Group | None]:
+    """The emotion task alone: with as many steps in all, and with as many as were primary at each p, where that was run."""
+    found: dict[str, Group | None] = {f"{backbone}, every step primary": block.find(backbone, "none")}
+    for p in KNOWN.sweep:
+        if (group := block.find(backbone, "none", steps_as_p=p)) is not None:
+            found[_fewer(backbone, p)] = group
+    return found
+
+
+def _fewer(backbone: str, p: float) -> str:
+    return f"{backbone}, at the primary steps of p = {p:g}"
 
 
 def _half(study: Study, group: Group | None, policy: str) -> tuple[Cell, ...]:
@@ -156,11 +164,16 @@ def _best(study: Study, points: Sequence[Point], policy: str) -> list[str]:
 def _comparisons(
     block: Block, backbone: str, points: Sequence[Point]
 ) -> dict[str, tuple[Group | None, Group | None]]:
-    """Each p over the paper's, and with equal primary steps over the emotion task alone."""
+    """Each p over the paper's, over its primary steps alone, and with equal primary steps over the emotion task alone."""
     pairs: dict[str, tuple[Group | None, Group | None]] = {}
     for point in points:
         name = f"{point.setup.title}, p = {point.p:g}"
         if point.p != KNOWN.p:
             pairs[f"{name} over p = {KNOWN.p:g}"] = (block.find(backbone, point.setup.name), point.total)
+        base = row_title(backbone, KNOWN.setup(point.setup.primary))
+        pairs[f"{name}, over {_fewer(base, point.p)}"] = (
+            block.find(backbone, KNOWN.setup(point.setup.primary).name, steps_as_p=point.p),
+            point.total,
+        )
         pairs[f"{name}, equal primary steps, over {backbone}"] = (block.find(backbone, "none"), point.primary)
     return pairs

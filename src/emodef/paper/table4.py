@@ -10,7 +10,7 @@ import numpy as np
 from emodef import published
 from emodef.bootstrap import Mean, holm
 from emodef.labels import LabelSet
-from emodef.paper.cells import NOT_RUN, Parts, fraction, heading, notes, number_of, shown
+from emodef.paper.cells import NOT_RUN, Parts, fraction, heading, notes, number_of, precisions_note, shown
 from emodef.paper.known import KNOWN
 from emodef.paper.statistics import POLICIES, Study
 from emodef.paper.study import Block, Group, row_title
@@ -104,7 +104,7 @@ def _table(study: Study, block: Block, backbone: str, policy: str) -> Table:
             f"paper: F1 at {KNOWN.settings['threshold']:g} with its own settings and BERT-base, {published.source()}"
         )
     title = heading(f"Table IV: F1 by label on GoEmotions test, {backbone}", block, policy)
-    return Table(title, columns, tuple(rows), (*told, *notes(study)), footer=2)
+    return Table(title, columns, tuple(rows), (*told, *precisions_note(dict(ours)), *notes(study)), footer=2)
 
 
 def over_labels(labels: Sequence[Mean]) -> float | None:

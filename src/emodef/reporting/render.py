@@ -317,6 +317,9 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "±": r"$\pm$",
+    "×": r"$\times$",
+    "⌈": r"$\lceil$",
+    "⌉": r"$\rceil$",
     NOTHING: "--",
 }
 

@@ -9,24 +9,26 @@ from typing import Any
 from emodef import published
 from emodef.bootstrap import Mean
 from emodef.paper.cells import NOT_RUN
-from emodef.paper.figures.canvas import BLUE, INK, SOFT, VERMILION, Drawing, new_figure, style
+from emodef.paper.figures.canvas import BLUE, GREEN, INK, SOFT, VERMILION, Drawing, new_figure, style
 from emodef.paper.known import KNOWN, Setup
 from emodef.paper.statistics import Study
 from emodef.paper.study import Block, Group
-from emodef.paper.table3 import sweep
+from emodef.paper.table3 import Point, sweep
 
 SPLITS = ("dev", "test")
-PAPER, TOTAL, PRIMARY = "paper", "total", "primary"
+PAPER, TOTAL, PRIMARY, ALONE = "paper", "total", "primary", "alone"
 _LOOKS: dict[str, dict[str, Any]] = {
     PAPER: {"color": "#8a8d93", "marker": "o", "linestyle": (0, (4, 2)), "markerfacecolor": "white"},
     TOTAL: {"color": BLUE, "marker": "o", "linestyle": "-"},
     PRIMARY: {"color": VERMILION, "marker": "s", "linestyle": (0, (1, 1))},
+    ALONE: {"color": GREEN, "marker": "^", "linestyle": (0, (3, 1))},
 }
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Macro F1 by p for one setup on one split. kind: PAPER; TOTAL, ours with the paper's rule; PRIMARY, ours with equal primary steps.
+    """Macro F1 by p for one setup on one split. kind: PAPER; TOTAL, ours with the paper's rule; PRIMARY, ours with equal primary steps;
+    ALONE, the emotion task alone with as many steps as are primary at p.
 
     points: (p, F1 as a fraction, over our seeds a Mean). steps: primary steps each p made, on average over the seeds; empty for
     the paper's, which does not say.
@@ -82,12 +84,11 @@ def _sweep(study: Study, block: Block, backbone: str, policy: str) -> Sweep | No
     curves = []
     groups: list[Group] = []
     for setup in dict.fromkeys(point.setup for point in points):
-        for kind in (TOTAL, PRIMARY):
+        for kind in (TOTAL, PRIMARY, ALONE):
             run = [
                 (point.p, group)
                 for point in points
-                if point.setup == setup
-                and (group := point.total if kind == TOTAL else point.primary) is not None
+                if point.setup == setup and (group := _group(block, backbone, point, kind)) is not None
             ]
             groups += [group for _, group in run]
             steps = tuple(_primary_steps(group) for _, group in run)
@@ -108,6 +109,13 @@ def _sweep(study: Study, block: Block, backbone: str, policy: str) -> Sweep | No
         _paper_alone() | {key: value for key, value in ours.items() if isinstance(value, Mean)},
         tuple(sorted({seed for group in groups for seed in group.seeds})),
     )
+
+
+def _group(block: Block, backbone: str, point: Point, kind: str) -> Group | None:
+    if kind == ALONE:  # only beside what it is the control of
+        primary = KNOWN.setup(point.setup.primary).name
+        return block.find(backbone, primary, steps_as_p=point.p) if point.total is not None else None
+    return point.total if kind == TOTAL else point.primary
 
 
 def _primary_steps(group: Group) -> float:
@@ -146,9 +154,10 @@ def draw_sweep(found: Sweep) -> Drawing:
 
 def _panel(axes: Any, curves: Sequence[Curve], found: Sweep, split: str, *, top: bool) -> None:
     names = {
-        PAPER: f"paper ({KNOWN.baseline['backbone']})",
+        PAPER: f"{_whose(PAPER, found)}, {KNOWN.settings['epochs']} epochs",
         TOTAL: f"{found.backbone}, same steps in all",
         PRIMARY: f"{found.backbone}, same primary steps",
+        ALONE: f"{found.backbone}, emotion task alone, as many primary steps",
     }
     for curve in curves:
         looks = _LOOKS[curve.kind]
@@ -161,7 +170,7 @@ def _panel(axes: Any, curves: Sequence[Curve], found: Sweep, split: str, *, top:
             axes.fill_between(ps, low, high, color=looks["color"], alpha=0.18, linewidth=0)
     for (at, kind), value in found.alone.items():
         if at == split:
-            label = f"{names[kind].partition(',')[0]}, emotion task alone"
+            label = f"{_whose(kind, found)}, emotion task alone"
             axes.axhline(
                 100 * value.value,
                 label=label,
@@ -192,6 +201,10 @@ def _panel(axes: Any, curves: Sequence[Curve], found: Sweep, split: str, *, top:
         )
 
 
+def _whose(kind: str, found: Sweep) -> str:
+    return f"paper ({KNOWN.baseline['backbone']})" if kind == PAPER else found.backbone
+
+
 def _alt(found: Sweep, setups: Sequence[Setup]) -> str:
     told = []
     for setup in setups:
@@ -199,6 +212,7 @@ def _alt(found: Sweep, setups: Sequence[Setup]) -> str:
             (PAPER, "the paper"),
             (TOTAL, "ours"),
             (PRIMARY, "ours with equal primary steps"),
+            (ALONE, "the emotion task alone with as many primary steps"),
         ):
             curve = next(
                 (c for c in found.curves if (c.setup, c.split, c.kind) == (setup, "test", kind)), None
@@ -219,9 +233,11 @@ def _caption(found: Sweep) -> str:
         if len(found.seeds) == 1
         else f"mean and band of one standard deviation over seeds {', '.join(map(str, found.seeds))}"
     )
-    other = "" if found.backbone == KNOWN.baseline["backbone"] else ", another encoder"
+    other = f", with its own settings ({KNOWN.settings['epochs']} epochs of batches of {KNOWN.settings['batch_size']})"
+    if found.backbone != KNOWN.baseline["backbone"]:
+        other += f" and {KNOWN.baseline['backbone']}, so that only the curves’ shapes compare"
     return (
         f"{found.about}: {band}. Dashed: the paper’s (Table III){other}. All steps are as many whatever p is, so that a "
         "small p also makes fewer primary steps, as the upper scale tells; the dotted curve, where it was run, makes as many primary "
-        "steps at every p."
+        "steps at every p, and that with triangles is the emotion task alone with as many steps as are primary at p."
     )
