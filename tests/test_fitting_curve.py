@@ -161,6 +161,9 @@ def test_fine_tuning_on_the_same_texts_stands_beside(
     assert scores.arms["tuned untuned"].startswith("fine-tuned: ")
     assert scores.find("moods", "tuned untuned", 20) is not None
     assert "fine-tuned" in curve_report.draw_curve(scores).alt
+    assert "the two differ in method and in model" in curve_report.curve_table(scores).notes[0]
+    alone = curve_report.read_curve(made, resamples=0)
+    assert "fine-tuned" not in curve_report.curve_table(alone).notes[0]
     assert curve_report.read_curve(made, [tuned], starts=["untuned"], resamples=0) == scores
     with pytest.raises(
         SettingsError, match="no start 'match' in the transfer studies given; they have: untuned"

@@ -202,6 +202,26 @@ def test_only_splits_that_both_ran_are_compared(tmp_path: Path) -> None:
     assert cells["MiniLM+CDP"][2] == "2–3"
 
 
+def test_tables_say_what_made_the_runs(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study")
+    rows = [json.loads(line) for line in (folder.path / "rows.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["start_run"] = None if row["start"] == "untuned" else f"runs/{row['start']}-seed42"
+    (folder.path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert not any(
+        "made on" in note for note in scores_table(read_scores(folder, "softmax", resamples=0)).notes
+    )
+    now = {"code": "b2", "hardware": {"cpu": "a cpu"}, "precision": "bf16"}
+    before = {"code": "a1", "hardware": {"cpu": "a cpu", "gpu": "a card"}, "precision": "tf32"}
+    (folder.path / "versions.json").write_text(json.dumps(now | {"earlier": [before, before]}))
+    notes = scores_table(read_scores(folder, "softmax", resamples=0)).notes
+    assert (
+        "starts: MiniLM, emotion task: runs/none-seed42; MiniLM+CDP: runs/cdp-seed42; MiniLM+match: runs/match-seed42"
+        in notes
+    )
+    assert "made on a card, tf32, code a1; a cpu, bf16, code b2" in notes
+
+
 def test_tables_of_all_studies_and_of_none(tmp_path: Path) -> None:
     nothing = figure3(tmp_path)
     assert list(nothing) == ["macro-f1"]

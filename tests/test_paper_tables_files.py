@@ -121,7 +121,13 @@ def test_command(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     made = emodef_command("paper", "all", *common, "--policy", "fixed", "--out", out, "--quiet")
     assert "figure1 is not drawn: needs a package" in made.stderr
     names = {path.name for path in out.iterdir()}
-    assert {"figure3.svg", "figure3.png"} <= names
+    assert {"figure3.svg", "figure3.png", "figures.md"} <= names
+    page = (out / "figures.md").read_text(encoding="utf-8")
+    assert "](figure3.svg)\n\n**" in page
+    assert "(figure1.svg)" not in page  # it could not be drawn
+    assert "`emodef paper all" in page
+    assert "[runs.md](runs.md)" in (out / "table2.md").read_text(encoding="utf-8")
+    assert "runs.md" not in (out / "table1.md").read_text(encoding="utf-8")  # no run is behind it
     assert {f"{name}{suffix}" for name in TITLES for suffix in (".md", ".tex")} <= names
     assert {
         "table2-paper-fixed.csv",

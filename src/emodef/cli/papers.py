@@ -164,7 +164,7 @@ def paper(
     """
     from emodef.cli import papers_figures
     from emodef.paper.figure3 import figure3
-    from emodef.paper.tables import FIGURE3, TITLES, build, write
+    from emodef.paper.tables import FIGURE3, TITLES, build, write, write_figures_page
 
     _refuse_others(
         what,
@@ -243,13 +243,16 @@ def paper(
     if form is Form.JSON:
         _print_json(printed)
     if what is What.ALL and out is not None:
+        shown: list[str] = []
         for name in papers_figures.FIGURES:
             try:
-                papers_figures.write_figures([name], wanted, out, quiet)
+                shown += papers_figures.write_figures([name], wanted, out, quiet)
             except (
                 EmodefError
             ) as error:  # such as a package that drawing needs: the others are drawn all the same
                 typer.echo(f"note: {name} is not drawn: {error}", err=True)
+        page = write_figures_page(shown, out, _command(what, results, policy, resamples, data_dir, out))
+        options.notes(quiet).print(f"written: {page}", markup=False)
     if failed is not None:
         raise failed
 

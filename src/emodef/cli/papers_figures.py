@@ -41,13 +41,16 @@ class Wanted:
     labels: Sequence[str] = ()
 
 
-def write_figures(names: Sequence[str], wanted: Wanted, out: Path | None, quiet: bool) -> None:
-    """Draw, write SVG and PNG files into `out`, and print what a Markdown page needs to show them."""
+def write_figures(names: Sequence[str], wanted: Wanted, out: Path | None, quiet: bool) -> list[str]:
+    """Draw, write SVG and PNG files into `out`, and print what a Markdown page needs to show them; that again, one a figure."""
+    shown = []
     for name in names:
         for drawing in FIGURES[name](wanted):
             for path in drawing.save(out or FOLDER):
                 options.notes(quiet).print(f"written: {path}", markup=False)
-            typer.echo(drawing.markdown())
+            shown.append(drawing.markdown())
+            typer.echo(shown[-1])
+    return shown
 
 
 def write_page(wanted: Wanted, page: Path, texts: int | None, quiet: bool) -> None:

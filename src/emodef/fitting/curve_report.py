@@ -88,7 +88,7 @@ def find_curve(results: str | os.PathLike[str]) -> TransferFolder:
         raise DataError("holds no few-shot curve; make one with: emodef few-shot run", results)
     if len(found) > 1:
         raise SettingsError(
-            f"several curves: {', '.join(str(f.path) for f in found)}; name one of these folders"
+            f"several curves: {', '.join(str(f.path) for f in found)}; name one of these folders with --results"
         )
     return found[0]
 
@@ -318,10 +318,16 @@ def gains_tables(scores: Scores) -> list[Table]:
 
 def _notes(scores: Scores) -> tuple[str, ...]:
     settings = scores.settings
+    tuned = ""
+    if any(arm not in ARMS for arm in scores.arms):
+        tuned = (
+            "; fine-tuned are all weights of the encoder that is named, which is not the model that the heads stand on: the two differ in "
+            "method and in model"
+        )
     interval = f" [95% interval: {INTERVAL}, {scores.resamples:,} draws]" if scores.resamples else ""
     return (
         f"mean ± standard deviation over {scores.splits} random splits (ddof 1){interval}; copies of a text are on one side; all arms "
-        "learn from and are tested on the same texts",
+        f"learn from and are tested on the same texts{tuned}",
         f"tested on the rest, {settings['max_eval']:,} texts at most; the first {settings['smallest']} training texts of a split hold "
         "every label, fewer may not",
         "0: definitions alone, the likeliest label; heads: softmax regression with its strength by cross-validation, around the "

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from emodef.paper.figures.transfer import CORPORA, UNTUNED, start_title
 from emodef.paper.known import KNOWN
 from emodef.paper.statistics import mean_of
 from emodef.reporting import Cell, Column, Table, comparison_table
+from emodef.runs import read_json
 from emodef.transfers import Row, Size, Splits, TransferFolder, find_studies
 
 RESAMPLES = 10_000
@@ -110,6 +111,7 @@ class TransferScores:
     points: dict[Cut, dict[str, Point]]
     resamples: int
     seed: int
+    made: tuple[str, ...] = ()  # of which models and with what, in words
 
     def find(self, corpus: str, start: str, size: Size) -> Point | None:
         """One start on one corpus with one size; None where it has not been run."""
@@ -151,7 +153,7 @@ def read_scores(
             point.values[split] = values
             if drawn:
                 point.drawn[split] = drawn
-    return TransferScores(folder.settings, policy, points, resamples, seed)
+    return TransferScores(folder.settings, policy, points, resamples, seed, tuple(_made(folder, policy)))
 
 
 def figure3(
@@ -299,4 +301,24 @@ def _notes(scores: TransferScores) -> tuple[str, ...]:
         f"{settings['warmup']:.0%}, the last epoch's weights: our assumption, the paper gives no settings. It draws ten splits and calls "
         "its metric F1-score; its figures are in a plot only",
     ]
-    return tuple(told)
+    return (*told, *scores.made)
+
+
+def _made(folder: TransferFolder, policy: str) -> Iterator[str]:
+    """The models that were tuned, and what made the runs, as far as it was noted."""
+    models = {row.start: row.start_run for row in folder.rows() if row.policy == policy and row.start_run}
+    if models:
+        settings = folder.settings
+        yield "starts: " + "; ".join(
+            f"{start_title(start, settings)}: {run}" for start, run in models.items()
+        )
+    path = folder.path / "versions.json"
+    if path.exists():
+        about = read_json(path)
+        kinds = dict.fromkeys(map(_made_with, (*about.get("earlier", ()), about)))
+        yield f"made on {'; '.join(kinds)}"
+
+
+def _made_with(about: Mapping[str, Any]) -> str:
+    hardware = about.get("hardware", {})
+    return f"{hardware.get('gpu') or hardware.get('cpu')}, {about.get('precision')}, code {about.get('code')}"

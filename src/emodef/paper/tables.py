@@ -46,6 +46,9 @@ _FROM_RUNS: Mapping[str, Callable[[Study, Sequence[str]], Parts]] = {
     "table5": table5,
     "controls": controls,
 }
+_RUNS = (
+    "Of what runs, and with which seeds, processors, versions and code those were made: [runs.md](runs.md)."
+)
 SUFFIXES = {"markdown": ".md", "latex": ".tex", "csv": ".csv"}
 
 
@@ -90,8 +93,11 @@ def write(name: str, parts: Parts, folder: str | os.PathLike[str], command: str)
     """Write NAME.md and NAME.tex, and each table as NAME-SLUG.csv; what was written. command: what makes them again."""
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
+    made = f"Made by `{command}`."
+    if name in _FROM_RUNS:
+        made += f" {_RUNS}"
     pages = {
-        "markdown": [f"# {(TITLES | FIGURE3)[name]}", f"Made by `{command}`."],
+        "markdown": [f"# {(TITLES | FIGURE3)[name]}", made],
         "latex": [f"% made by: {command}"],
     }
     for form, page in pages.items():
@@ -101,6 +107,14 @@ def write(name: str, parts: Parts, folder: str | os.PathLike[str], command: str)
     for file, text in content.items():
         write_text(out / file, text)
     return [out / file for file in content]
+
+
+def write_figures_page(shown: Sequence[str], folder: str | os.PathLike[str], command: str) -> Path:
+    """Write figures.md: every figure with its caption, as `Drawing.markdown` has it."""
+    path = Path(folder) / "figures.md"
+    parts = ["# Figures", f"Made by `{command}`. {_RUNS}", *(each.strip() for each in shown)]
+    write_text(path, "\n\n".join(parts) + "\n")
+    return path
 
 
 def _settings(block: Block, settings: Mapping[str, object]) -> str:

@@ -143,11 +143,16 @@ class Scorer:
         yield Scores("cross-encoder", "0.5", log_odds(np.concatenate(parts)), np.full(len(definitions), 0.5))
 
     def cosine(self, method: str, template: str) -> Iterator[Scores]:
-        """Plain cosines, and levelled: with biases that make each label as frequent among the background texts as is expected of it."""
+        """Plain cosines, and levelled: with biases that make each label as frequent among the background texts as is expected of it.
+
+        Where several labels may be right the thresholds of plain ones would do just that, and they are left out.
+        """
         vectors = self.source.embed(read_as(template, self.task.labels))
         logits = COSINE_SCALE * products(self.texts, vectors)
         before = logits if self.before is None else COSINE_SCALE * products(self.before, vectors)
-        biases = {"plain": np.zeros(len(vectors), dtype=np.float32)}
+        biases = {}
+        if self.before is None or self.task.labels.exclusive:
+            biases["plain"] = np.zeros(len(vectors), dtype=np.float32)
         if self.before is not None:
             biases["levelled"] = biases_for(before, self.task.rate)
         for policy, bias in biases.items():
