@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +36,18 @@ _PUBLIC = {
     "evaluate": "emodef.evaluation",
     "load_corpus": "emodef.corpora",
 }
+
+
+# emodef sends nothing, and neither do packages that report to their makers unless told otherwise, if it comes before them. onnxruntime
+# (its wheels from 1.29 on) would send what processes, models and errors there are, and keep an id of the machine in the user's folder.
+# One who wants that sets the variable.
+for _name, _value in {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "ORT_TELEMETRY_DISABLED": "1",  # its name for a while
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}.items():
+    os.environ.setdefault(_name, _value)
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,12 @@ CPU = "CPUExecutionProvider"
 LONE_TOKENS = 64  # up to which a lone text is computed by one thread: sharing so little gains next to nothing
 _INPUTS = {"input_ids": "input_ids", "attention_mask": "attention_mask", "token_type_ids": "segments"}
 _TYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+
+if (
+    os.environ.get("ORT_DISABLE_TELEMETRY") == "1"
+):  # where onnxruntime was there before emodef, which could not keep it silent then
+    onnxruntime.disable_telemetry_events()
+
 _left_behind: list[
     Any
 ] = []  # sessions a fork took over: they have no threads there, and must never be closed
