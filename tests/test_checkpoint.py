@@ -23,7 +23,7 @@ from emodef.evaluation import evaluate
 from emodef.labels import LabelSet
 from emodef.train import checkpoint
 from emodef.train.card import model_card
-from emodef.train.checkpoint import FILES, TrainedModel, replaced_directory
+from emodef.train.checkpoint import FILES, TrainedModel
 from emodef.train.versions import hardware, versions
 from tiny_backbones import ARCHITECTURES, build_backbone
 from tiny_models import LABELS, TEXTS, tiny_model
@@ -338,29 +338,6 @@ def test_a_failed_save_leaves_the_old_model(
     other.save(saved)
     assert same_weights(TrainedModel.load(saved), other)
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
-
-
-def test_replaced_directory(tmp_path: Path) -> None:
-    target = tmp_path / "deep" / "place"
-    with replaced_directory(target) as new:
-        (new / "a").write_text("1")
-        (new / "sub").mkdir()
-        (new / "sub" / "b").write_text("2")
-        assert not target.exists()
-    assert (target / "sub" / "b").read_text() == "2"
-
-    def interrupted() -> None:
-        with replaced_directory(target) as new:
-            (new / "a").write_text("3")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert (target / "a").read_text() == "1"
-    assert [path.name for path in target.parent.iterdir()] == ["place"]
-    umask = os.umask(0)
-    os.umask(umask)
-    assert target.stat().st_mode & 0o777 == 0o777 & ~umask  # readable by others as other files are
 
 
 # ---- other label sets and settings

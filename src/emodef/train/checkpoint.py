@@ -280,7 +280,7 @@ class replaced_directory:
     def _replace(self) -> None:
         for path in self.folder.rglob("*"):
             if path.is_file():
-                with path.open("rb") as handle:
+                with path.open("r+b") as handle:  # Windows flushes only what is open for writing
                     os.fsync(handle.fileno())
         aside = self.folder.with_suffix(".old")
         if replacing := self.target.exists():
