@@ -204,6 +204,8 @@ def test_an_error_in_one_process_is_told_at_once(monkeypatch: pytest.MonkeyPatch
     from emodef.train import transfer_processes
 
     monkeypatch.setattr(transfer_processes, "_serve", tiny_transfer.serve_unfit)
+    # as on Windows, where the ends of a pipe are of another class
+    monkeypatch.setattr(transfer_processes, "Connection", TransferFolder, raising=False)
     units = [Unit(None, name, ((12, 1, "softmax"),)) for name in ("bad", "good", "fine")]  # type: ignore[arg-type]
     began = time.monotonic()
     with pytest.raises(SettingsError, match="it does not fit"):

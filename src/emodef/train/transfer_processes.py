@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import get_all_start_methods, get_context
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from signal import SIG_IGN, SIGINT, signal
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 
@@ -23,6 +23,7 @@ from emodef.train.transfer_runs import Workbench
 from emodef.transfers import Row
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext, SpawnContext
 
 
@@ -147,8 +148,8 @@ def run_in_processes(
                 waiting.clear()
             if caught:
                 stop.set()
-            for pipe in wait(list(pipes), timeout=0.5):
-                assert isinstance(pipe, Connection)
+            # Windows' pipes are of a class of their own, which answers in the same way
+            for pipe in cast("list[Connection]", wait(list(pipes), timeout=0.5)):
                 try:
                     kind, content = pipe.recv()
                 except (EOFError, OSError):
