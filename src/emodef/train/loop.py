@@ -174,7 +174,7 @@ def train(
                 if _is_best(epoch, progress["best"]):
                     progress["best"] = epoch
                     if settings.keep == "best" and accelerator.is_main_process:
-                        save_best(folder, trained.model)
+                        save_best(state, epoch["epoch"], trained.model)
                 progress["finished"] = (
                     done == len(batches)
                     or epoch["epoch"] == last_epoch
@@ -202,7 +202,7 @@ def train(
     kept = len(progress["epochs"])
     if settings.keep == "best":
         kept = progress["best"]["epoch"]
-        load_best(folder, trained.model)
+        load_best(state, kept, trained.model)
     made_tasks = batches.sampler.tasks[: ends[len(progress["epochs"]) - 1]]
     return Trained(
         trained,

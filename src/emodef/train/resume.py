@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from emodef.errors import DataError, SettingsError, TrainingError
 from emodef.train.checkpoint import replaced_directory
 from emodef.train.performance import resolve_precision
 
-BEST = "best.safetensors"  # the best epoch's weights, beside the states
+EARLIER_BEST = (
+    "best.safetensors"  # where an earlier emodef kept the best epoch's weights, beside the states' folder
+)
 
 _UNREADABLE = (OSError, ValueError, KeyError, SafetensorError)
 
@@ -30,7 +32,7 @@ _UNREADABLE = (OSError, ValueError, KeyError, SafetensorError)
 def save_state(
     folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]
 ) -> None:
-    """Save the state after `step` steps as `folder`/step-N, then remove the others. A full disk leaves them."""
+    """Save the state after `step` steps as `folder`/step-N, then remove the others, and what was best before. A full disk leaves them."""
     moments = {}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
@@ -42,7 +44,7 @@ def save_state(
         (new / "progress.json").write_text(
             json.dumps({"step": step, **progress}, indent=1) + "\n", encoding="utf-8"
         )
-    _remove_others(state)
+    _remove_others(state, progress.get("best"))
 
 
 def load_state(
@@ -91,20 +93,19 @@ def precision_of(wanted: str, device: torch.device, states: Path | None) -> str:
     return resolve_precision(str(began), device)
 
 
-def save_best(folder: Path, model: nn.Module) -> None:
-    """Keep the weights of the best epoch so far."""
+def save_best(folder: Path, epoch: int, model: nn.Module) -> None:
+    """Keep the weights of the best epoch so far among the states in `folder`, beside those that the last of them calls the best."""
     with writing(folder):
-        write_bytes(folder / BEST, save(weights(model)))
+        write_bytes(_named_best(folder, epoch), save(weights(model)))
 
 
-def load_best(folder: Path, model: nn.Module) -> None:
-    """Put the best epoch's weights into `model`; DataError if they are lost."""
+def load_best(folder: Path, epoch: int, model: nn.Module) -> None:
+    """Put the weights of the epoch that was the best into `model`; DataError if they are lost."""
+    path = _kept_best(folder, epoch)
     try:
-        load_weights(model, folder / BEST)
+        load_weights(model, path)
     except _UNREADABLE as error:
-        raise DataError(
-            f"the best epoch's weights cannot be read ({error}); train again", folder / BEST
-        ) from error
+        raise DataError(f"the best epoch's weights cannot be read ({error}); train again", path) from error
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -145,10 +146,26 @@ def writing(place: Path) -> Iterator[None]:
         ) from error
 
 
-def _remove_others(state: Path) -> None:
+def _named_best(folder: Path, epoch: int) -> Path:
+    return folder / f"best-{epoch}.safetensors"
+
+
+def _kept_best(folder: Path, epoch: int) -> Path:
+    """Where that epoch's weights are; those of a run that an earlier emodef began are under one name, whatever the epoch."""
+    named, earlier = _named_best(folder, epoch), folder.parent / EARLIER_BEST
+    return earlier if earlier.exists() and not named.exists() else named
+
+
+def _remove_others(state: Path, best: Mapping[str, Any] | None) -> None:
     for other in state.parent.glob("step-*"):
         if other != state:
             shutil.rmtree(other, ignore_errors=True)
+    if best is not None:
+        kept = _kept_best(state.parent, best["epoch"])
+        for other in (*state.parent.glob("best-*.safetensors"), state.parent.parent / EARLIER_BEST):
+            if other != kept:
+                with suppress(OSError):
+                    other.unlink(missing_ok=True)
 
 
 def _load_moments(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:

@@ -4,7 +4,7 @@ RUN/settings.json, versions.json, log.jsonl   what was asked, with what, how it 
 RUN/model/                                    the saved model (checkpoint.py)
 RUN/probabilities.npz                         dev and test probabilities of every head, float16, with the texts' ids
 RUN/metrics.json                              the evaluation of each split under each threshold policy; written last
-RUN/state/, folds/, best.safetensors          while it runs: what --resume goes on from
+RUN/state/, folds/                            while it runs: what --resume goes on from
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from emodef.train.identities import moved
 from emodef.train.logs import TrainingLog
 from emodef.train.loop import Trained, train
 from emodef.train.processes import locked, on_main, use_cpu
-from emodef.train.resume import BEST, precision_of, remove_leftovers, writing
+from emodef.train.resume import EARLIER_BEST, precision_of, remove_leftovers, writing
 from emodef.train.settings import TrainSettings
 from emodef.train.teachers import check_held_out, with_hashes
 from emodef.train.versions import as_json, note_versions, peak_memory
@@ -56,7 +56,7 @@ from emodef.train.versions import as_json, note_versions, peak_memory
 # what a run that did not come to its first steps may have left
 _OURS = (
     *("settings.json", "data.json", "versions.json", "log.jsonl", "output.txt"),
-    *("state", "tensorboard", BEST, FOLD_FOLDER),
+    *("state", "tensorboard", EARLIER_BEST, FOLD_FOLDER),
 )
 
 
@@ -263,4 +263,4 @@ def _save_probabilities(
 
 def _remove_states(folder: Path) -> None:
     shutil.rmtree(folder / "state", ignore_errors=True)
-    (folder / BEST).unlink(missing_ok=True)
+    (folder / EARLIER_BEST).unlink(missing_ok=True)
