@@ -20,6 +20,7 @@ from emodef.train.checkpoint import TrainedModel
 from emodef.train.model import (
     AuxiliaryBatch,
     Inputs,
+    MatchHead,
     PrimaryBatch,
     build_model,
 )
@@ -296,6 +297,17 @@ def test_any_encoder_pools_by_the_mean(tiny_bert_dir: Path, tmp_path: Path) -> N
     assert isinstance(made.model.masked_words, TiedMaskedWordHead)
     with pytest.raises(SettingsError, match=r"'distilbert'.*pooling = 'mean'"):
         load_network(str(tmp_path), 5, "own")
+
+
+def test_matching_is_in_float32_whatever_training_is_in() -> None:
+    """A product in bfloat16 would be off by some hundredths of a cosine's logit."""
+    torch.manual_seed(0)
+    head, texts, labels = MatchHead(5), torch.randn(4, 16), torch.randn(5, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (texts @ labels.T).dtype == torch.bfloat16
+        found = head(texts, labels)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, head(texts, labels))
 
 
 # ---- building

@@ -202,9 +202,12 @@ class MatchHead(nn.Module):
 
     def forward(self, texts: Tensor, definitions: Tensor, columns: Tensor | None = None) -> Tensor:
         """(batch, hidden), (m, hidden) -> (batch, m) logits, in float32; `columns` (m,): which labels these are, if not all."""
-        cosine = F.normalize(texts.float(), dim=-1) @ F.normalize(definitions.float(), dim=-1).T
-        biases = self.biases()
-        return self.log_scale.exp() * cosine + (biases if columns is None else biases[columns])
+        with torch.autocast(
+            texts.device.type, enabled=False
+        ):  # which would round the cosines, and the scale enlarges that
+            cosine = F.normalize(texts.float(), dim=-1) @ F.normalize(definitions.float(), dim=-1).T
+            biases = self.biases()
+            return self.log_scale.exp() * cosine + (biases if columns is None else biases[columns])
 
     def biases(self) -> Tensor:
         """The bias of each label, (K,)."""
