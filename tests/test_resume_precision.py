@@ -20,6 +20,7 @@ from emodef.errors import SettingsError
 from emodef.runs import read_json
 from emodef.train.loop import Interrupted
 from emodef.train.performance import resolve_precision
+from emodef.train.resume import precision_of
 from emodef.train.run import run_training
 from emodef.train.settings import TrainSettings
 from tiny_training import STEP, Blow, Job, run, train_and_save
@@ -79,5 +80,21 @@ def test_a_run_of_a_gpus_precision_needs_a_gpu(
     progress = tmp_path / "state" / "step-00000002" / "progress.json"
     content = json.loads(progress.read_text(encoding="utf-8"))
     progress.write_text(json.dumps(content | {"precision": "tf32"}), encoding="utf-8")
-    with pytest.raises(SettingsError, match="started in tf32, on a GPU; resume it on one"):
+    with pytest.raises(
+        SettingsError, match="started in tf32, which is not to be had here; resume it on a GPU"
+    ):
         train_and_save(make(precision="auto"), tiny_corpus, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("wanted", ["auto", "bf16"])
+def test_an_older_gpu_is_no_place_to_go_on(
+    wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another precision, which a new run is told to take, would be refused."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    (tmp_path / "step-00000002").mkdir()
+    (tmp_path / "step-00000002" / "progress.json").write_text('{"precision": "bf16"}', encoding="utf-8")
+    with pytest.raises(SettingsError, match="started in bf16, which is not to be had here; resume it on"):
+        precision_of(wanted, torch.device("cuda"), tmp_path)
+    with pytest.raises(SettingsError, match="set precision = 'fp32'"):
+        precision_of("bf16", torch.device("cuda"), None)

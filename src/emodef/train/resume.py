@@ -84,13 +84,15 @@ def precision_of(wanted: str, device: torch.device, states: Path | None) -> str:
         except _UNREADABLE:  # `load_state` tells of it
             continue
         break
-    if wanted != "auto" or began is None:
+    if began is None or wanted not in ("auto", began):
         return resolve_precision(wanted, device)
-    if began == "tf32" and device.type != "cuda":
+    try:
+        return resolve_precision(str(began), device)
+    except SettingsError:  # whose remedy, another precision, is for runs that begin
         raise SettingsError(
-            "this run was started in tf32, on a GPU; resume it on one, or start it anew in another folder"
-        )
-    return resolve_precision(str(began), device)
+            f"this run was started in {began}, which is not to be had here; resume it on a GPU that has it, or start it anew in another "
+            "folder"
+        ) from None
 
 
 def save_best(folder: Path, epoch: int, model: nn.Module) -> None:
