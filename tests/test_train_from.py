@@ -190,9 +190,10 @@ def test_a_run_whose_start_has_moved_goes_on(trained: Path, few: Splits, tmp_pat
 # Cross-validation
 
 
-def test_patience_needs_no_dev_where_there_are_folds(trained: Path, few: Splits, tmp_path: Path) -> None:
-    done = run_training(settings(trained, epochs=1, patience=1), few, tmp_path / "run", cpu=True)
-    assert done.model.settings.patience == 1
+def test_patience_without_a_dev_split_is_refused(trained: Path, few: Splits, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"patience = 1 needs a dev split .* \(--dev-share 0\.2\)"):
+        run_training(settings(trained, epochs=1, patience=1), few, tmp_path / "run", cpu=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_without_dev_stops_and_sets_thresholds_by_folds(

@@ -86,6 +86,15 @@ def by_folds(settings: TrainSettings, corpus: Mapping[str, Corpus]) -> bool:
     return settings.start is not None and settings.keep == "best" and "dev" not in corpus
 
 
+def check_patience(settings: TrainSettings, corpus: Mapping[str, Corpus]) -> None:
+    """Raise SettingsError for `patience` where folds choose the epoch: every fold's run is judged after each epoch, to the last."""
+    if settings.patience is not None and by_folds(settings, corpus):
+        raise SettingsError(
+            f"patience = {settings.patience} needs a dev split to judge epochs by; set one aside (--dev-share 0.2), or leave patience out "
+            "(--set patience=none): without a dev split the epoch is chosen by cross-validation"
+        )
+
+
 def few_epochs(settings: TrainSettings, texts: int) -> TrainSettings:
     """The settings with fewer epochs where so many texts would make more than `MOST_STEPS`."""
     an_epoch = -(-texts // settings.batch_size)

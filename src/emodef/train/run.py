@@ -42,7 +42,7 @@ from emodef.runs import (
 )
 from emodef.train.card import model_card
 from emodef.train.checkpoint import TrainedModel
-from emodef.train.few_shot import CrossValidated, by_folds, cross_validate, remove_folds
+from emodef.train.few_shot import CrossValidated, by_folds, check_patience, cross_validate, remove_folds
 from emodef.train.held_out import held_out_labels, training_corpus
 from emodef.train.identities import moved
 from emodef.train.logs import TrainingLog
@@ -50,6 +50,7 @@ from emodef.train.loop import Trained, train
 from emodef.train.processes import locked, on_main, use_cpu
 from emodef.train.resume import EARLIER_BEST, precision_of, remove_leftovers, writing
 from emodef.train.settings import TrainSettings
+from emodef.train.starting import check_start
 from emodef.train.teachers import check_held_out, with_hashes
 from emodef.train.versions import as_json, note_versions, peak_memory
 
@@ -97,6 +98,9 @@ def run_training(
     settings, data = with_hashes(settings), fingerprint(corpus)
     check_held_out(settings, held_out_labels(settings, corpus) if "train" in corpus else ())
     corpus = training_corpus(settings, corpus)
+    if not resume:  # a run that an earlier emodef began without these checks goes on as it was
+        check_start(settings)
+        check_patience(settings, corpus)
     with ExitStack() as stack:
 
         def enter() -> None:

@@ -105,8 +105,16 @@ class TrainSettings(BaseModel):
     )
     mlm_rate: float = Field(0.15, gt=0, lt=1, description="share of words to be predicted (MLM)")
     match_text: str = Field("{name}: {definition}", description="what the matching head encodes for a label")
-    match_scale: float = Field(20.0, gt=0, description="exp(s) at the start: the weight of the cosine")
-    match_bias: float = Field(-4.0, description="every label's bias at the start")
+    match_scale: float = Field(
+        20.0,
+        gt=0,
+        description="exp(s) at the start: the weight of the cosine; not to be set where the model to start from has a matching head, whose "
+        "own is kept",
+    )
+    match_bias: float = Field(
+        -4.0,
+        description="every label's bias at the start; not to be set there either: the mean of that model's",
+    )
     match_shared_bias: bool = Field(False, description="one bias for all labels, instead of one a label")
     match_labels: float = Field(
         1.0, gt=0, le=1, description="share of the labels that a step matches its texts with, drawn anew"

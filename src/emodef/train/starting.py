@@ -25,6 +25,7 @@ from emodef.train.settings import TrainSettings
 
 # of a trained model: what another run with its encoder cannot choose anew
 KEPT = ("backbone", "pooling", "match_text", "placeholders", "emoji")
+TAKEN = ("match_scale", "match_bias")  # what a trained matching head has instead of what is set
 
 
 def starting_model(settings: TrainSettings, label_set: LabelSet) -> TrainedModel:
@@ -59,12 +60,23 @@ def trained_start(path: str | os.PathLike[str], settings: TrainSettings, label_s
 
 
 def check_start(settings: TrainSettings) -> None:
-    """Refuse, before anything heavy, settings that are not those of the encoder that the run starts from, if it starts from one.
+    """Refuse, before anything heavy, settings that do not go with the model that the run starts from, if it starts from one.
 
     Raises SettingsError, and DataError where there is no such model.
     """
-    if settings.start is not None:
-        _check_kept(settings, from_checkpoint(settings.start))
+    if settings.start is None:
+        return
+    theirs = from_checkpoint(settings.start)
+    _check_kept(settings, theirs)
+    if "match" not in settings.tasks or "match" not in str(theirs["setup"]).split("+"):
+        return
+    for name in TAKEN:
+        ours, default = getattr(settings, name), TrainSettings.model_fields[name].default
+        if ours != default:
+            raise SettingsError(
+                f"{name} = {ours:g} would not be used: the model to start from, {settings.start}, has a matching head, which goes on as it "
+                f"was trained; leave it out (--set {name}={default:g}), or start from a model without one"
+            )
 
 
 def _check_kept(settings: TrainSettings, theirs: Mapping[str, object]) -> None:
