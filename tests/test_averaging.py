@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from commands import emodef_command
 from emodef.corpora import Corpus
 from emodef.errors import DataError, SettingsError
 from emodef.runs import RunFolder, fingerprint
+from emodef.train import teachers
 from emodef.train.averaging import average, mean_of
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.export import load_source
@@ -168,3 +171,18 @@ def test_the_command(runs: dict[str, Path], tmp_path: Path) -> None:
     assert set(content["dev"]) == {"dev fixed", "dev tuned"}
     wrong = emodef_command("average", runs["one"], "--untuned", "2", "--out", tmp_path / "x", code=2)
     assert "below 1" in wrong.stderr
+
+
+def test_what_teachers_say_is_kept_with_them_or_the_command_fails(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(teachers, "write_bytes", full)
+        failed = emodef_command("soft-labels", runs["two"], "--cpu", "--quiet", code=DataError.exit_code)
+    assert f"{teachers.STORED}: could not be written; make room there" in failed.stderr
+    done = emodef_command("soft-labels", runs["two"], "--cpu", "--quiet")
+    assert done.stdout.startswith(f"{runs['two'] / teachers.STORED}: ")
+    (runs["two"] / teachers.STORED).unlink()

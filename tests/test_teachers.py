@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +17,12 @@ import pytest
 
 pytest.importorskip("torch")
 
+import torch
+
 from emodef.corpora import Corpus
 from emodef.errors import DataError, SettingsError
 from emodef.runs import read_json
+from emodef.train import inference, teachers
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.loop import Interrupted, train
 from emodef.train.run import run_training
@@ -117,6 +124,70 @@ def test_probabilities_are_computed_once_and_serve_without_the_weights(
     assert without.tolist() == first.tolist()
     with pytest.raises(DataError, match=r"no weights|not found"):
         targets(settings, tiny_corpus["dev"], cpu=True)  # of other texts there are none, and no way to them
+
+
+@pytest.fixture
+def unasked(runs: list[Path], tmp_path: Path) -> Path:
+    """A teacher that nothing is stored of."""
+    shutil.copytree(runs[0], tmp_path / "teacher")
+    (tmp_path / "teacher" / STORED).unlink(missing_ok=True)
+    return tmp_path / "teacher"
+
+
+def test_of_several_who_ask_at_once_one_computes(
+    make: Callable[..., TrainSettings], tiny_corpus: Splits, unasked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fcntl")
+    load, loaded, found = inference.load_model, [], []
+
+    def slow(*given: Any, **options: Any) -> TrainedModel:
+        loaded.append(1)
+        time.sleep(1)
+        return load(*given, **options)
+
+    def ask() -> None:
+        found.append(targets(make(teacher=[str(unasked)]), tiny_corpus["train"], cpu=True))
+
+    monkeypatch.setattr(inference, "load_model", slow)
+    asking = [threading.Thread(target=ask) for _ in range(3)]
+    for each in asking:
+        each.start()
+    for each in asking:
+        each.join()
+    assert len(loaded) == 1
+    assert [each.tolist() for each in found] == [found[0].tolist()] * 3
+    assert not list(unasked.glob(".*"))
+
+
+def test_what_cannot_be_stored_serves_once(
+    make: Callable[..., TrainSettings], tiny_corpus: Splits, unasked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, train, said = make(teacher=[str(unasked)]), tiny_corpus["train"], []
+
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(teachers, "write_bytes", full)
+        found = targets(settings, train, cpu=True, tell=said.append)
+    assert [f"{STORED} could not be written (No space left" in line for line in said] == [False, True]
+    assert not (unasked / STORED).exists()
+    again = targets(settings, train, cpu=True)
+    assert found is not None
+    assert again is not None
+    assert found.tolist() == again.tolist()
+
+
+def test_asking_leaves_the_process_s_products_as_they_were(
+    make: Callable[..., TrainSettings], tiny_corpus: Splits, unasked: Path
+) -> None:
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")  # as a run in tf32 has them
+        targets(make(teacher=[str(unasked)]), tiny_corpus["train"], cpu=True)
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def test_a_run_is_known_by_what_its_teachers_are(

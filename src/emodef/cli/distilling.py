@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from emodef.cli import options
-from emodef.errors import SettingsError
+from emodef.errors import DataError, SettingsError
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -40,7 +40,7 @@ def soft_labels(
       emodef train --recipe minilm --setup match --set 'teacher=["runs/none", "runs/match:mean"]' --out runs/student
     """
     from emodef.runs import RunFolder
-    from emodef.train.teachers import Teacher, probabilities_of
+    from emodef.train.teachers import Teacher, is_stored, probabilities_of
 
     found = []
     for given in runs:
@@ -48,6 +48,10 @@ def soft_labels(
         train = RunFolder.open(teacher.path).corpus(data_dir)["train"]
         console = options.notes(quiet)
         names, probabilities = probabilities_of(teacher, train.texts, cpu=cpu, tell=console.print)
+        if not is_stored(teacher, train.texts):  # of a run that only learns from them this is no error
+            raise DataError(
+                "could not be written; make room there, and give the command again", teacher.store
+            )
         found.append(
             {
                 "teacher": given,

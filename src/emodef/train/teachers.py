@@ -9,7 +9,8 @@ they say stands in RUN/unlabelled_probabilities.npz. Torch is imported only wher
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +20,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from emodef import locks
 from emodef.atomic import write_bytes
 from emodef.corpora import Corpus
 from emodef.corpora.describe import normalise
@@ -307,40 +309,81 @@ def probabilities_of(
 ) -> tuple[list[str], NDArray[np.float32]]:
     """A teacher's label names and its probabilities of some texts, (n, K): those stored in its folder, or computed now and stored.
 
-    They are computed in a training run's `precision`, noted beside them: bf16 is several times as fast where there is any, and its
-    error is far below what teachers differ by.
+    They are computed in the `precision` that whoever asks first asks for, as this machine has it, noted beside them; stored ones serve runs
+    of any precision. bf16 is several times as fast where there is any, and its error is far below what teachers differ by. Of several
+    processes that ask at once one computes, and the others wait for it. Where they cannot be stored, which `tell` is told, they serve once.
 
     Raises DataError for a teacher with neither weights nor the probabilities of these texts.
     """
     digest, scores, weights = digest_of(texts), teacher.scores, teacher.weights()
     store = teacher.path / stored_as
-    stored: dict[str, Any] = {}
-    if store.is_file():
-        stored = _read(store)
-        if (str(stored["texts"]), str(stored["weights"])) != (digest, weights):
-            stored = {}
+    stored = _stored(store, digest, weights)
     if scores not in stored:
-        import torch
+        with _alone(store):
+            stored = _stored(store, digest, weights)  # another process may have computed them meanwhile
+            if scores not in stored:
+                tell(f"{teacher.given}: its probabilities of {len(texts):,} texts are computed once")
+                stored |= {"texts": np.str_(digest), "weights": np.str_(weights)}
+                stored |= _computed(teacher, scores, texts, precision, cpu)
+                buffer = BytesIO()
+                np.savez_compressed(buffer, **stored)
+                try:
+                    write_bytes(store, buffer.getvalue())
+                except OSError as error:
+                    tell(f"{store} could not be written ({error.strerror}): the next run computes them again")
+    return stored["names"].tolist(), stored[scores].astype(np.float32)
 
-        from emodef.train.inference import load_model
-        from emodef.train.performance import multiply_in, resolve_precision
 
-        tell(f"{teacher.given}: its probabilities of {len(texts):,} texts are computed once")
-        model = load_model(model_folder(teacher.path), cpu=cpu)
-        stored |= {
-            "texts": np.str_(digest),
-            "weights": np.str_(weights),
-            "names": np.array(model.label_set.names),
-        }
-        resolved = resolve_precision(precision, model.device)
-        stored[f"{scores}_precision"] = np.str_(resolved)
+def is_stored(teacher: Teacher, texts: Sequence[str]) -> bool:
+    """Whether its probabilities of these texts stand in its folder."""
+    return teacher.scores in _stored(teacher.store, digest_of(texts), teacher.weights())
+
+
+def _stored(store: Path, texts: str, weights: str) -> dict[str, Any]:
+    """What is stored of these texts and these weights; nothing where it is of others, or not there."""
+    found = _read(store) if store.is_file() else {}
+    return found if found and (str(found["texts"]), str(found["weights"])) == (texts, weights) else {}
+
+
+def _computed(
+    teacher: Teacher, scores: str, texts: Sequence[str], precision: str, cpu: bool
+) -> dict[str, Any]:
+    import torch
+
+    from emodef.train.inference import load_model
+    from emodef.train.performance import multiply_in, resolve_precision
+
+    model = load_model(model_folder(teacher.path), cpu=cpu)
+    resolved, before = resolve_precision(precision, model.device), torch.get_float32_matmul_precision()
+    try:
         multiply_in(resolved)
         with torch.autocast(model.device.type, torch.bfloat16, enabled=resolved == "bf16"):
-            stored[scores] = model.predict_proba(texts, scores=scores).astype(np.float16)
-        buffer = BytesIO()
-        np.savez_compressed(buffer, **stored)
-        write_bytes(store, buffer.getvalue())
-    return stored["names"].tolist(), stored[scores].astype(np.float32)
+            found = model.predict_proba(texts, scores=scores).astype(np.float16)
+    finally:  # who asks may train in another precision
+        torch.set_float32_matmul_precision(before)
+    return {
+        "names": np.array(model.label_set.names),
+        scores: found,
+        f"{scores}_precision": np.str_(resolved),
+    }
+
+
+@contextmanager
+def _alone(store: Path) -> Iterator[None]:
+    """Hold a file beside the store for as long as its content is computed; where none can be made there, go on without."""
+    path = store.with_name(f".{store.name}.lock")
+    with ExitStack() as stack:
+        with suppress(OSError):
+            while True:
+                handle = stack.enter_context(path.open("a"))
+                locks.hold(handle, wait=True)
+                if locks.is_still(handle, path):  # its last holder removes it
+                    break
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
