@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emodef.corpora import Corpus
+from emodef.errors import SettingsError
 from emodef.labels import LabelSet
 from emodef.train.batches import StepBatches
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.label_texts import LabelTexts, label_variants, length_groups, paraphrases
+from emodef.train.loop import Interrupted, train
 from emodef.train.model import PrimaryBatch
 from emodef.train.settings import TrainSettings
 from emodef.train.tokenization import TextTokenizer
@@ -101,6 +105,38 @@ def test_variants_are_name_definition_and_paraphrases() -> None:
     assert found[:3] == [f"{name}: {definition}", definition, name]
     assert found[3:] == [*(f"{name}: {text}" for text in written[name]), *written[name]]
     assert label_variants(labels, "{definition}", others=False) == [[text] for text in labels.definitions]
+
+
+def test_paraphrases_are_of_definitions_and_not_of_names() -> None:
+    """A set of one's own may be called as a shipped one, and its labels too."""
+    labels = LabelSet.load("goemotions")
+    definitions = ("What this means in my survey", *labels.definitions[1:])
+    mine = replace(labels, definitions=definitions)
+    found = paraphrases(mine)
+    assert set(found) == set(labels.names[1:])
+    variants = label_variants(mine, "{definition}", others=True)
+    assert variants[0] == [definitions[0], labels.names[0]]
+    assert variants[1:] == label_variants(labels, "{definition}", others=True)[1:]
+    assert paraphrases(replace(labels, name="../paraphrases/goemotions")) == {}
+
+
+def test_a_run_goes_on_with_the_wordings_it_began_with(
+    tiny_bert_dir: Path, tiny_corpus: dict[str, Corpus], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = TrainSettings(backbone=str(tiny_bert_dir), setup="match", match_vary=0.5, epochs=1, keep="last")
+    with pytest.raises(Interrupted):
+        train(made, tiny_corpus, tmp_path, cpu=True, stop_after=2)
+    (state,) = tmp_path.glob("state/step-*/progress.json")
+    before = json.loads(state.read_text(encoding="utf-8"))
+    other = label_variants(tiny_corpus["train"].label_set, made.match_text, others=True)
+    other[0].append("in other words")
+    with monkeypatch.context() as patch:
+        patch.setattr("emodef.train.label_texts.label_variants", lambda *given, **options: other)
+        with pytest.raises(SettingsError, match="started with other wordings of its labels to vary"):
+            train(made, tiny_corpus, tmp_path, cpu=True, resume=True)
+    del before["wordings"]  # as an earlier emodef has left it
+    state.write_text(json.dumps(before), encoding="utf-8")
+    train(made, tiny_corpus, tmp_path, cpu=True, resume=True)
 
 
 def test_losses_over_some_labels_by_hand(each_backbone: tuple[str, Path]) -> None:

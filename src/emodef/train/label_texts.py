@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from emodef.encoding import Indices
-from emodef.labels import LabelSet
+from emodef.labels import LabelSet, shipped
+from emodef.runs import digest_of
 from emodef.train.model import Definitions, Inputs
 from emodef.train.settings import TrainSettings
 from emodef.train.tokenization import TextTokenizer
@@ -48,6 +49,11 @@ class LabelTexts:
 
     def __len__(self) -> int:
         return len(self.variants)
+
+    def known_by(self) -> str | None:
+        """A digest of all texts where steps read more than the first of each label, which the corpus's fingerprint does not cover."""
+        texts = [text for texts in self.variants for text in texts]
+        return digest_of(texts) if self.settings.match_vary > 0 else None
 
     def whole(self) -> Encoded:
         """Every label, in the words that predicting reads."""
@@ -121,14 +127,23 @@ def label_variants(label_set: LabelSet, template: str, *, others: bool) -> list[
 
 
 def paraphrases(label_set: LabelSet) -> dict[str, tuple[str, ...]]:
-    """Other wordings of the definitions of a shipped label set: label -> texts; none for a set of one's own."""
+    """Other wordings of the definitions of a shipped label set: label -> texts.
+
+    None for labels that are defined in other words there than here: a set of one's own may go by a shipped one's name.
+    """
     import tomllib
 
     path = resources.files("emodef") / "paraphrases" / f"{label_set.name}.toml"
-    if not path.is_file():
+    if label_set.name not in shipped() or not path.is_file():
         return {}
+    theirs = LabelSet.load(label_set.name)
+    known = set(zip(theirs.names, theirs.definitions, strict=True))
     written = tomllib.loads(path.read_text(encoding="utf-8"))
-    return {name: tuple(texts) for name, texts in written.items()}
+    return {
+        name: tuple(written[name])
+        for name, definition in zip(label_set.names, label_set.definitions, strict=True)
+        if (name, definition) in known and name in written
+    }
 
 
 def length_groups(lengths: Indices, most: int) -> list[Indices]:

@@ -121,6 +121,7 @@ def train(
         "precision": precision,
         "corpus": fingerprint(corpus, ("train", "dev")),
         "unlabelled": digest_of(taught.texts),  # of which those of test are left out
+        "wordings": None if batches.label_texts is None else batches.label_texts.known_by(),
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
     }
@@ -280,6 +281,11 @@ def _check_same_run(now: Mapping[str, Any], saved: Mapping[str, Any], log: Train
     if saved["unlabelled"] != now["unlabelled"]:
         raise SettingsError(
             "this run was started on other texts without labels, with another dev or test or before those were left out; start a new one"
+        )
+    if saved.get("wordings", now["wordings"]) != now["wordings"]:
+        raise SettingsError(
+            "this run was started with other wordings of its labels to vary (match_vary), another emodef's; resume it with that, "
+            "or start a new one"
         )
     for what in ("processes", "threads"):
         if saved.get(what) != now[what]:
