@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ pytest.importorskip("torch")
 import torch
 
 from commands import emodef_command
+from emodef.cli.zeroshot import _held_out
 from emodef.corpora import Corpus
 from emodef.errors import DataError, SettingsError
 from emodef.runs import RunFolder, fingerprint
@@ -117,6 +119,19 @@ def test_models_that_do_not_go_together(runs: dict[str, Path], tmp_path: Path) -
     assert not (tmp_path / "mixed").exists()
 
 
+def test_models_that_began_with_different_ones(
+    runs: dict[str, Path], tiny_corpus: Splits, tmp_path: Path
+) -> None:
+    settings = TrainSettings(**RunFolder.open(runs["one"]).settings | {"backbone_hash": None})
+    begun = settings.model_copy(update={"start": str(runs["two"]), "epochs": 1})
+    run_training(begun, tiny_corpus, tmp_path / "begun", cpu=True)
+    with pytest.raises(
+        SettingsError, match=r"begun began with another trained model \(\w{16}\) than .* \(none\)"
+    ):
+        average([runs["one"], tmp_path / "begun"], tmp_path / "mixed", cpu=True)
+    average([tmp_path / "begun"], tmp_path / "alone", cpu=True)
+
+
 def test_labels_as_users_write_them_and_as_they_were(runs: dict[str, Path], tmp_path: Path) -> None:
     labels = runs["one"].parent / "mine" / "labels.toml"
     before, whole = labels.read_text(encoding="utf-8"), RunFolder.open(runs["one"]).label_set
@@ -148,6 +163,16 @@ def test_dev_texts_that_are_others_now(runs: dict[str, Path], tmp_path: Path) ->
             DataError, match="dev texts are not those of this run, which may have been trained on them"
         ):
             load_source(runs["one"])
+        without = tmp_path / "without"  # what was noted of the texts is enough
+        shutil.copytree(runs["one"], without)
+        (without / "probabilities.npz").unlink()
+        for refused in (
+            lambda: average([without], tmp_path / "mean", cpu=True),
+            lambda: load_source(without),
+            lambda: _held_out(cast(Any, None), str(without), "dev", None),
+        ):
+            with pytest.raises(DataError, match="dev texts are not those of this run"):
+                refused()
     finally:
         texts.write_bytes(before)
     assert load_source(runs["one"])[1]["dev"].texts

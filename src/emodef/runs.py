@@ -190,6 +190,10 @@ class RunFolder:
         training = read_json(self.path / "metrics.json").get("training")
         return dict(training.get("texts", {})) if isinstance(training, dict) else {}
 
+    def measured(self) -> list[str]:
+        """The splits that it was measured on: those whose texts are noted, be there probabilities or not, else those that have some."""
+        return [*self.noted_texts] or self.splits()
+
     def corpus(self, data_dir: str | os.PathLike[str] | None = None) -> dict[str, Corpus]:
         """The corpus it was trained on, read as it was then. Raises DataError where it has other labels now."""
         choice = DataChoice.saved(self.path)

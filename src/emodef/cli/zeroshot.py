@@ -240,5 +240,5 @@ def _held_out(source: Source, run: str, split: str, data_dir: str | None) -> tup
     splits = DataChoice(**{**vars(choice), "data_dir": data_dir or choice.data_dir}).load(
         folder.settings["corpus"], folder.settings.get("label_set")
     )
-    check_texts(folder, splits, {split} & {*folder.splits()})
+    check_texts(folder, splits, {split} & {*folder.measured()})
     return held_out_data(source, splits, source.name, split)

@@ -100,7 +100,7 @@ def average(
         check_texts(
             run,
             corpus,
-            run.splits(),
+            run.measured(),
             f"make the models to be averaged on one corpus, that of {paths[0]} as it is now",
         )
     mean = mean_of([dict(each.model.named_parameters()) for each in trained])
@@ -155,6 +155,12 @@ def _members(paths: Sequence[str | os.PathLike[str]], cpu: bool) -> list[Trained
                 )
         if found and model.label_set != found[0].label_set:
             raise SettingsError(f"{path} has other labels than {paths[0]}; average models of one label set")
+        if found and model.settings.start_hash != found[0].settings.start_hash:
+            one, other = (each.start_hash or "none" for each in (model.settings, found[0].settings))
+            raise SettingsError(
+                f"{path} began with another trained model ({one}) than {paths[0]} ({other}): their weights have no valley in common; leave "
+                "one out"
+            )
         found.append(model)
     if not found:
         raise SettingsError("no run to average; name at least one")

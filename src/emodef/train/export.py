@@ -80,7 +80,7 @@ def load_source(
         opened = RunFolder.open(run)
         corpus = opened.corpus(data_dir)
         remedy = "put them back as they were, or name others with --data"
-        check_texts(opened, corpus, {"dev"} & {*opened.splits()}, remedy)
+        check_texts(opened, corpus, {"dev"} & {*opened.measured()}, remedy)
         trained = TrainedModel.load(folder)
     else:
         trained = TrainedModel.load(folder)
