@@ -11,12 +11,14 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from torch import nn
+
 from emodef.corpora import Corpus
 from emodef.errors import SettingsError
 from emodef.train.run import run_training
 from emodef.train.settings import TrainSettings
-from emodef.train.starting import check_start, from_checkpoint
-from tiny_models import tiny_model
+from emodef.train.starting import check_start, from_checkpoint, trained_start
+from tiny_models import LABELS, tiny_model
 
 Splits = dict[str, Corpus]
 Saved = Callable[..., Path]
@@ -57,3 +59,15 @@ def test_what_a_trained_matching_head_has_is_not_set(
     check_start(settings(start))
     check_start(settings(start, setup="none", **{name: value}))  # where it means nothing
     check_start(settings(saved(setup="none"), setup="match", **{name: value}))  # a new head begins with it
+
+
+@pytest.mark.parametrize("pooling", ["own", "mean"])
+def test_the_next_start_has_the_dropout_that_was_set(
+    tiny_backbone: Callable[..., Path], tmp_path: Path, pooling: str
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    tiny_model(tiny_backbone("bert"), pooling=pooling, setup="match").save(first)
+    trained_start(first, settings(first, dropout=0.25), LABELS).save(second)
+    begun = trained_start(second, settings(second), LABELS)
+    rates = {module.p for module in begun.model.modules() if isinstance(module, nn.Dropout)}
+    assert rates == {0.25}

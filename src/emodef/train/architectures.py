@@ -18,6 +18,7 @@ from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
+    PreTrainedConfig,
     PreTrainedModel,
     XLNetLMHeadModel,
 )
@@ -112,9 +113,7 @@ def load_network(
             architecture(config.model_type)
             config.num_labels, config.problem_type = labels, "multi_label_classification"
         if dropout is not None:
-            for name, rate in config.to_dict().items():
-                if "dropout" in name and isinstance(rate, int | float | None):
-                    setattr(config, name, dropout)
+            set_configured_dropout(config, dropout)
         options = {**_LOADING, "config": config, "ignore_mismatched_sizes": True}
         if pooling == "own":
             network, report = AutoModelForSequenceClassification.from_pretrained(path, **options)
@@ -134,6 +133,13 @@ def load_network(
         kind = "missing" if missing else "of another shape than config.json says"
         raise ValueError(f"{len(wrong)} of the model's weights are {kind}, {wrong[0]} for one")
     return cast(PreTrainedModel, network)
+
+
+def set_configured_dropout(config: PreTrainedConfig, rate: float) -> None:
+    """Write the rate into every field of a configuration that has one: what a model is built with when it is loaded."""
+    for name, before in config.to_dict().items():
+        if "dropout" in name and isinstance(before, int | float | None):
+            setattr(config, name, rate)
 
 
 def load_masked_word_head(path: str, encoder: PreTrainedModel) -> nn.Module:

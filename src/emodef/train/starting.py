@@ -18,7 +18,7 @@ from torch import nn
 from emodef.errors import DataError, SettingsError
 from emodef.labels import LabelSet
 from emodef.runs import model_folder, read_json
-from emodef.train.architectures import architecture, load_masked_word_head
+from emodef.train.architectures import architecture, load_masked_word_head, set_configured_dropout
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.model import MatchHead, _linear, set_dropout
 from emodef.train.settings import TrainSettings
@@ -56,6 +56,7 @@ def trained_start(path: str | os.PathLike[str], settings: TrainSettings, label_s
     _set_emotion(begun, _linear(hidden, len(label_set)), old)
     if settings.dropout is not None:
         set_dropout(model, settings.dropout)
+        set_configured_dropout(model.network.config, settings.dropout)  # which a saved model is loaded with
     return begun
 
 
