@@ -245,6 +245,9 @@ def test_teachers_that_do_not_fit(
     begun = make(start=str(runs[0] / "model"), held_out=["fear"])
     with pytest.raises(SettingsError, match=r"to start from, .* was trained on 'fear'"):
         run_training(begun, tiny_corpus, tmp_path / "a", cpu=True)
+    bare = make(backbone=str(runs[0] / "model"), held_out=["fear"])
+    with pytest.raises(SettingsError, match=r"the backbone, .* was trained on 'fear'"):
+        run_training(bare, tiny_corpus, tmp_path / "a", cpu=True)
     assert not (tmp_path / "a").exists()
     few = tmp_path / "few"
     run_training(make(held_out=["fear"]), tiny_corpus, few, cpu=True)

@@ -43,7 +43,7 @@ from emodef.runs import (
 from emodef.train.card import model_card
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.few_shot import CrossValidated, by_folds, check_patience, cross_validate, remove_folds
-from emodef.train.held_out import held_out_labels, training_corpus
+from emodef.train.held_out import check_held_out, held_out_labels, training_corpus
 from emodef.train.identities import moved
 from emodef.train.logs import TrainingLog
 from emodef.train.loop import Trained, train
@@ -51,7 +51,7 @@ from emodef.train.processes import locked, on_main, use_cpu
 from emodef.train.resume import EARLIER_BEST, precision_of, remove_leftovers, writing
 from emodef.train.settings import TrainSettings
 from emodef.train.starting import check_start
-from emodef.train.teachers import check_held_out, with_hashes
+from emodef.train.teachers import with_hashes
 from emodef.train.versions import as_json, note_versions, peak_memory
 
 # what a run that did not come to its first steps may have left

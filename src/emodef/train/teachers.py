@@ -271,25 +271,6 @@ def _mean(
     return soften(mean / len(settings.teacher), settings.teacher_temperature)
 
 
-def check_held_out(settings: TrainSettings, held_out: Sequence[str]) -> None:
-    """SettingsError for a teacher, or a model to start from, that knows a label which the run holds out, by name or by a draw.
-
-    What a model itself was begun from is not known: only its own labels are looked at.
-    """
-    if held_out and settings.start is not None:
-        names = load_label_set(model_folder(settings.start)).names
-        if known := sorted(set(held_out) & set(names)):
-            raise SettingsError(
-                f"the model to start from, {settings.start}, was trained on {known[0]!r}, which this run holds out: start from one that "
-                "holds it out too"
-            )
-    for given in settings.teacher if held_out else ():
-        if known := sorted(set(held_out) & set(Teacher(given).names())):
-            raise SettingsError(
-                f"teacher {given} was trained on {known[0]!r}, which this run holds out: give teachers that hold it out too"
-            )
-
-
 def soften(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """The probabilities with their log-odds divided by `temperature`."""
     if temperature == 1:
