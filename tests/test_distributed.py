@@ -75,8 +75,13 @@ def logged(folder: Path) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"setup": "none"}, {"setup": "cdp+mlm", "p": 0.4}, {"setup": "match", "pooling": "mean"}],
-    ids=lambda changes: changes["setup"],
+    [
+        {"setup": "none"},
+        {"setup": "cdp+mlm", "p": 0.4},
+        {"setup": "match", "pooling": "mean"},
+        {"setup": "match", "pooling": "mean", "match_anchor": 20.0},
+    ],
+    ids=["none", "cdp+mlm", "match", "anchor"],
 )
 def test_two_processes_train_as_one(
     make: Callable[..., TrainSettings], corpus: Splits, tmp_path: Path, changes: dict[str, Any]

@@ -181,6 +181,10 @@ def test_counts_of_a_step(tiny_bert_dir: Path, tiny_corpus: dict[str, Corpus]) -
     assert step.batch.definitions is not None
     assert step.batch.definitions.anchors is not None
     assert step.batch.definitions.anchors.shape[0] == 3
+    alone = StepBatches(tiny_corpus["train"].take([0]), tokenizer, settings, device=CPU, world=2)
+    assert alone.label_texts is not None
+    alone.label_texts.anchors = batches.label_texts.anchors
+    assert alone.make(0).counts["anchor"] == 3  # of the process that has the text
 
 
 def test_targets_replace_labels(tiny_bert_dir: Path, tiny_corpus: dict[str, Corpus]) -> None:

@@ -114,7 +114,8 @@ class StepBatches:
             matched = len(encoded.definitions.order)
             counts["match"] = len(chosen) * matched
             if encoded.definitions.anchors is not None:
-                counts["anchor"] = matched * self.world  # every process computes the whole of it
+                # every process that has a row computes the whole of it
+                counts["anchor"] = matched * min(self.world, len(chosen))
             self.tokens.real += encoded.real
             self.tokens.computed += encoded.computed
         return Step(batch, counts, draw, len(chosen), weight)
