@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -326,6 +327,13 @@ def test_heads_are_those_of_the_tasks(tiny_bert_dir: Path) -> None:
         assert has == heads
     with pytest.raises(ValueError, match="no matching head"):
         model.scores(text_inputs(tiny_model(tiny_bert_dir), [0]), None, "match")
+
+
+@pytest.mark.parametrize("placeholder", ["[]", "<>", "[ ]"])
+def test_a_placeholder_without_a_word_is_refused(placeholder: str, tiny_bert_dir: Path) -> None:
+    """It would begin with the mean of no vectors, and every loss with it would be no number."""
+    with pytest.raises(SettingsError, match=rf"placeholders: '{re.escape(placeholder)}' has no word"):
+        tiny_model(tiny_bert_dir, placeholders=("[NAME]", placeholder))
 
 
 def test_the_seed_decides_the_first_weights(tiny_bert_dir: Path) -> None:

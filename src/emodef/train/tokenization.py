@@ -32,7 +32,8 @@ class TextTokenizer:
     ) -> TextTokenizer:
         """Load the tokenizer of a checkpoint; `placeholders` not in its vocabulary are added to it as single tokens.
 
-        emoji: "words" reads them as words, "keep" leaves them to the vocabulary.
+        emoji: "words" reads them as words, "keep" leaves them to the vocabulary. Raises SettingsError for a tokenizer that texts cannot be
+        batched with, and for a placeholder of brackets alone, which stands for no word.
         """
         tokenizer = AutoTokenizer.from_pretrained(os.fspath(path))
         backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -48,6 +49,11 @@ class TextTokenizer:
         words = {
             token: tokenizer.encode(token.strip("[]<>").lower(), add_special_tokens=False) for token in added
         }
+        if wordless := [token for token in added if not words[token]]:
+            raise SettingsError(
+                f"placeholders: {wordless[0]!r} has no word whose vector it would begin with; write one in its brackets, as in [NAME], "
+                "or leave it out"
+            )
         # lstrip: the space before it is its own, or byte-level vocabularies would give that space a token
         tokenizer.add_tokens([AddedToken(token, normalized=False, lstrip=True) for token in added])
         vocabulary = tokenizer.get_vocab()
