@@ -333,31 +333,6 @@ def test_a_folder_of_something_else_is_left_alone(
     assert [path.name for path in tmp_path.iterdir()] == ["an earlier run"]
 
 
-def test_settings_of_another_release_are_told(
-    make: Callable[..., TrainSettings], tiny_corpus: Splits, tmp_path: Path
-) -> None:
-    path = tmp_path / "settings.json"
-    (tmp_path / "log.jsonl").write_text('{"step": 50}\n', encoding="utf-8")
-    for content, words in (('{"colour": "red"}', "colour"), ("{", "settings.json"), ("[1]", "settings.json")):
-        path.write_text(content, encoding="utf-8")
-        with pytest.raises(SettingsError, match=f"not of this emodef.*{words}|{words} is not of this emodef"):
-            run_training(make(), tiny_corpus, tmp_path, resume=True, cpu=True)
-
-
-def test_a_setting_that_an_older_release_did_not_know_had_its_default(
-    make: Callable[..., TrainSettings], tiny_corpus: Splits, tmp_path: Path
-) -> None:
-    job = Job(make(epochs=1), tiny_corpus, tmp_path / "run", whole=True, blows=(Blow(STEP, 5),))
-    assert run(job) == -signal.SIGKILL
-    path = job.folder / "settings.json"
-    content = read(path)
-    assert content.pop("patience") is None
-    path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(SettingsError, match=r"\(patience\)"):
-        run_training(make(epochs=1, patience=3), tiny_corpus, job.folder, resume=True, cpu=True)
-    run_training(make(epochs=1), tiny_corpus, job.folder, resume=True, cpu=True)
-
-
 def test_a_full_disk_while_evaluating(
     make: Callable[..., TrainSettings], tiny_corpus: Splits, tmp_path: Path, finished: Run
 ) -> None:

@@ -175,17 +175,22 @@ def _open(folder: Path, settings: TrainSettings, resume: bool, choice: DataChoic
 
 
 def _changed(settings_file: Path, settings: TrainSettings) -> list[str]:
-    """The keys whose values differ from the saved ones; a key that the saved ones lack had its default."""
+    """The keys whose values differ from the saved ones; a key that the saved ones lack had its default.
+
+    None where the result does not depend on what differs.
+    """
     try:
-        saved = json.loads(settings_file.read_text(encoding="utf-8"))
-        before, now = TrainSettings(**saved).model_dump(), settings.model_dump()
+        saved = TrainSettings(**json.loads(settings_file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         problems = error.errors() if isinstance(error, ValidationError) else []
         reason = ", ".join(str(problem["loc"][0]) for problem in problems if problem["loc"]) or error
         raise SettingsError(
             f"{settings_file} is not of this emodef ({reason}); start the run anew in another folder"
         ) from None
-    before = moved(before, now)
+    if saved.canonical() == settings.canonical():
+        return []
+    now = settings.model_dump()
+    before = moved(saved.model_dump(), now)
     return sorted(key for key in now if now[key] != before[key])
 
 
