@@ -71,6 +71,14 @@ def test_by_default_every_step_reads_every_label(tiny_bert_dir: Path) -> None:
     assert made.of_step(0).definitions.anchors is None
 
 
+def test_what_every_step_reads_is_encoded_once_with_anchors_too(tiny_bert_dir: Path) -> None:
+    made = label_texts(tiny_bert_dir, match_anchor=0.5)
+    assert made.of_step(0).definitions.anchors is None
+    made.keep_anchors(tiny_model(tiny_bert_dir, setup="match").model)
+    assert made.of_step(0).definitions.anchors is not None
+    assert made.of_step(0) is made.of_step(7)
+
+
 def test_a_step_reads_some_labels_in_varying_words(tiny_bert_dir: Path) -> None:
     made = label_texts(tiny_bert_dir, match_labels=0.6, match_vary=0.5)
     assert [len(texts) for texts in made.variants] == [3] * 5

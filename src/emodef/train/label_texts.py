@@ -57,7 +57,7 @@ class LabelTexts:
 
     def whole(self) -> Encoded:
         """Every label, in the words that predicting reads."""
-        if self._whole is None or self._whole.definitions.anchors is not self.anchors:
+        if self._whole is None:
             self._whole = self._encode(np.arange(len(self)), self.first[:-1])
         return self._whole
 
@@ -88,6 +88,7 @@ class LabelTexts:
         finally:
             model.train(training)
         self.anchors = torch.nn.functional.normalize(torch.cat(parts).float(), dim=-1)
+        self._whole = None  # which had none
 
     def _encode(self, labels: NDArray[np.int64] | None, texts: Indices) -> Encoded:
         encoder, longest = self.tokenizer.encoder, self.tokenizer.longest
