@@ -1,7 +1,8 @@
 """Emoji as the words Unicode names them by, for encoders whose vocabulary has none. Imports the standard library only.
 
 Written for English vocabularies: 😂 becomes "face with tears of joy". A run of one emoji is named once; skin tones, variation selectors,
-joiners and the signs of gender behind one are left out. Emoji newer than Python's Unicode tables stay as they are.
+joiners and the signs of gender behind one are left out. Emoji newer than Python's Unicode tables stay as they are, so that an emoji may be
+words on one machine and a sign on another: Python 3.11 knows Unicode 14.0, 3.12 15.0, 3.13 15.1, 3.14 16.0. Names once given do not change.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ def quantize(
 ) -> onnx.ModelProto:
     """The int8 counterpart of a fused fp32 graph.
 
-    batches: the graph's inputs for sample texts (never dev's or test's), run in fp32 to find each activation's range; padding is
-    left out. bits: of the weights. coverage: share of the activations inside their range.
+    batches: the graph's inputs for sample texts (of train; of dev where there is no train; never test's), run in fp32 to find each
+    activation's range; padding is left out. bits: of the weights. coverage: share of the activations inside their range.
     """
     graph = Graph.of(plain_norms(model))
     products = [node for node in graph.nodes if _is_product(node, graph.constants)]

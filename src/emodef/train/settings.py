@@ -128,7 +128,8 @@ class TrainSettings(BaseModel):
     match_anchor: float = Field(
         0.0,
         ge=0,
-        description="weight of the loss 1 - cos of the definitions' embeddings and those of the untuned encoder",
+        description="weight of the loss 1 - cos of the definitions' embeddings and those that the encoder has before the first step: "
+        "the untuned one, or with start that model's",
     )
     teacher: tuple[str, ...] = Field(
         (),
