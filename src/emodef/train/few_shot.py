@@ -33,6 +33,7 @@ from emodef.train.checkpoint import TrainedModel
 from emodef.train.logs import TrainingLog
 from emodef.train.loop import train
 from emodef.train.processes import Interrupted
+from emodef.train.resume import writing
 from emodef.train.settings import TrainSettings
 from emodef.train.starting import starting_model
 from emodef.train.teachers import Lessons, lessons
@@ -112,7 +113,7 @@ def cross_validate(
 ) -> CrossValidated:
     """Make the run on all training texts but a fold, for each fold, below `folder`/folds; finished ones are not made again.
 
-    Raises SettingsError for several processes and for texts that are all the same; else as `train`.
+    Raises SettingsError for several processes and for texts that are all the same, TrainingError where the disk is full; else as `train`.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingsError(
@@ -222,7 +223,8 @@ def _fold(
     answers = np.stack(models[0].answers)
     buffer = BytesIO()
     np.save(buffer, answers)
-    write_bytes(path, buffer.getvalue())
+    with writing(path):
+        write_bytes(path, buffer.getvalue())
     return answers
 
 

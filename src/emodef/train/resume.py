@@ -137,14 +137,14 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Turn a write that fails (a full disk) into a TrainingError that says what stands and what to do."""
+def writing(place: Path, remedy: str = "go on with --resume") -> Iterator[None]:
+    """Turn a write that fails (a full disk) into a TrainingError that says what stands and what to do: make room, and `remedy`."""
     try:
         yield
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise TrainingError(
-            f"could not write to {place}: {reason}; what was saved before stands: make room and go on with --resume"
+            f"could not write to {place}: {reason}; what was saved before stands: make room and {remedy}"
         ) from error
 
 

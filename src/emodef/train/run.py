@@ -121,8 +121,7 @@ def run_training(
         )
         folded = None
         if by_folds(settings, corpus):
-            with writing(folder):
-                folded = cross_validate(settings, corpus, folder, cpu=cpu, log=log)
+            folded = cross_validate(settings, corpus, folder, cpu=cpu, log=log)
             last = settings.model_copy(update={"keep": "last", "patience": None})
             trained = train(
                 last,
