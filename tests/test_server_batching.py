@@ -125,6 +125,14 @@ def test_a_pass_is_bounded_in_characters_but_for_one_long_text() -> None:
     ]
 
 
+def test_a_pass_is_bounded_in_what_is_read() -> None:
+    async def test(batcher: Batcher, held: Held) -> None:
+        held.free.release(100)
+        await batcher.submit(["a", "b", "c", "d"], held, [PASS_CHARACTERS // 2] * 3 + [1])
+
+    assert run(test).passes == [["a", "b"], ["c", "d"]]
+
+
 def test_past_the_bound_requests_are_refused_at_once() -> None:
     async def test(batcher: Batcher, held: Held) -> None:
         first = await submitted(batcher, ["one"], held)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import emodef
+from emodef.emoji import emoji_words
 from emodef.errors import EmodefError
 from emodef.predictor import Predictor
 from emodef.predictor.decisions import labels_of, resolve_thresholds
@@ -92,6 +93,10 @@ class Answers:
             while len(self._own) > KEPT:
                 self._own.popitem(last=False)
         return made
+
+    def length(self, text: str) -> int:
+        """Characters of a text as the model reads it: where it reads emoji as words, one of them may be eighty."""
+        return len(emoji_words(text)) if self.predictor.encoder.emoji else len(text)
 
     @property
     def takes_own(self) -> bool:
@@ -178,8 +183,10 @@ def told(found: Prediction, top_k: int | None, all_scores: bool) -> dict[str, An
     return told
 
 
-def check_sizes(texts: Sequence[str], most: int, longest: int, field: str = "texts") -> None:
-    """Raise Fault where there are too many texts, or one is too long."""
+def check_sizes(
+    texts: Sequence[str], most: int, longest: int, field: str = "texts", length: Callable[[str], int] = len
+) -> list[int]:
+    """The length of each text as it is read. Raises Fault where there are too many texts, or one is too long."""
     if len(texts) > most:
         raise Fault(
             "too_many_texts",
@@ -187,10 +194,18 @@ def check_sizes(texts: Sequence[str], most: int, longest: int, field: str = "tex
             "upload a file to /v1/jobs",
             field=field,
         )
-    for number, text in enumerate(texts):
-        if len(text) > longest:
-            raise Fault(
-                "text_too_long",
-                f"{len(text)} characters, and a text may have {longest}: cut it into parts that belong together",
-                field=f"{field}[{number}]",
-            )
+    return [check_size(text, longest, f"{field}[{number}]", length) for number, text in enumerate(texts)]
+
+
+def check_size(text: str, longest: int, field: str, length: Callable[[str], int] = len) -> int:
+    """The length of a text as it is read. Raises Fault where it is too long, as it was sent or as it is read."""
+    read, how = len(text), ""
+    if read <= longest:
+        read, how = length(text), " with its emoji read as words"
+    if read > longest:
+        raise Fault(
+            "text_too_long",
+            f"{read} characters{how}, and a text may have {longest}: cut it into parts that belong together",
+            field=field,
+        )
+    return read

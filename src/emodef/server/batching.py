@@ -37,6 +37,7 @@ class Work:
 
     texts: Sequence[str]
     how: How
+    sizes: Sequence[int]  # of the texts, in characters
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[list[Prediction]]
     taken: int = 0
@@ -79,15 +80,19 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
-    async def submit(self, texts: Sequence[str], how: How) -> list[Prediction]:
+    async def submit(
+        self, texts: Sequence[str], how: How, sizes: Sequence[int] | None = None
+    ) -> list[Prediction]:
         """The predictions of texts, in order. Cancelled, the texts not yet begun are dropped.
 
+        sizes: characters of each as the model reads it, by default as it stands.
         Raises Fault: "busy" where too many texts wait, "stopping" after `close`; and what the model raises.
         """
         if not texts:
             return []
         loop = asyncio.get_running_loop()
-        work = Work(texts, how, loop, loop.create_future())
+        sizes = [len(text) for text in texts] if sizes is None else sizes
+        work = Work(texts, how, sizes, loop, loop.create_future())
         with self._change:
             if self._closed:
                 raise Fault("stopping", "the server is shutting down; ask another one, or again in a moment")
@@ -150,8 +155,11 @@ class Batcher:
                 continue
             turn = work.texts[work.taken : work.taken + min(TURN, room)]
             end = 0
-            while end < len(turn) and (characters >= len(turn[end]) or (not shares and not end)):
-                characters -= len(turn[end])
+            while end < len(turn):
+                size = work.sizes[work.taken + end]
+                if size > characters and (shares or end):
+                    break
+                characters -= size
                 end += 1
             if not end:  # the next text is too long for what is left of this pass
                 self._queue.appendleft(work)

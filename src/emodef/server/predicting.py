@@ -12,7 +12,7 @@ from emodef.server import schemas
 from emodef.server.answers import check_sizes, told
 from emodef.server.bodies import body_of, known_options, read, responses
 from emodef.server.faults import Fault
-from emodef.server.waiting import answered, as_json, facts_of, state_of
+from emodef.server.waiting import answered, as_json, aside, facts_of, state_of
 
 if TYPE_CHECKING:
     from emodef.predictor import Predictor
@@ -46,14 +46,14 @@ async def predict(request: Request) -> Response:
     """The emotions of texts."""
     state = state_of(request)
     asked = await read(request, schemas.PredictRequest)
-    admit(request, asked.texts)
+    sizes = await admit(request, asked.texts)
     how = state.answers.asked(
         threshold=asked.threshold,
         at_least_one=asked.at_least_one,
         level=asked.level,
         calibrated=asked.calibrated,
     )
-    return await predicted(request, asked, state.batcher.submit(asked.texts, how))
+    return await predicted(request, asked, state.batcher.submit(asked.texts, how, sizes))
 
 
 @router.post(
@@ -65,14 +65,14 @@ async def score(request: Request) -> Response:
     """Texts against labels of your own, each told by a definition."""
     state = state_of(request)
     asked = await read(request, schemas.ScoreRequest)
-    admit(request, asked.texts)
+    sizes = await admit(request, asked.texts)
 
     async def found() -> list[Any]:
         predictor = await own(state, asked.labels, asked.known)
         how = state.answers.asked(
             threshold=asked.threshold, at_least_one=asked.at_least_one, predictor=predictor
         )
-        return await state.batcher.submit(asked.texts, how)
+        return await state.batcher.submit(asked.texts, how, sizes)
 
     return await predicted(request, asked, found())
 
@@ -86,7 +86,7 @@ async def explain(request: Request) -> Response:
     """Which words of a text carry its emotions."""
     state = state_of(request)
     asked = await read(request, schemas.ExplainRequest)
-    check_sizes([asked.text], 1, state.settings.limits.explain_characters, "text")
+    check_sizes([asked.text], 1, state.settings.limits.explain_characters, "text", state.answers.length)
     note(request, [asked.text])
 
     async def found() -> dict[str, Any]:
@@ -99,11 +99,15 @@ async def explain(request: Request) -> Response:
     return as_json(await answered(request, found()))
 
 
-def admit(request: Request, texts: Sequence[str]) -> None:
-    """Raise Fault for texts past a limit; note them for the log."""
-    limits = state_of(request).settings.limits
-    check_sizes(texts, limits.texts, limits.text_characters)
+async def admit(request: Request, texts: Sequence[str]) -> list[int]:
+    """The length of each text as it is read; note them for the log. Raises Fault for texts past a limit."""
+    state = state_of(request)
+    most, longest = state.settings.limits.texts, state.settings.limits.text_characters
+    sizes = await aside(
+        sum(map(len, texts)), lambda: check_sizes(texts, most, longest, length=state.answers.length)
+    )
     note(request, texts)
+    return sizes
 
 
 async def predicted(
@@ -127,24 +131,35 @@ def note(request: Request, texts: Sequence[str]) -> None:
 
 async def own(state: State, labels: Mapping[str, str | schemas.Own], known: bool | list[str]) -> Predictor:
     """A predictor over a client's own labels, within the limits."""
+    tables = as_tables(labels)
+    size = sum(len(text) for table in tables["labels"] for text in texts_of(table))
+    await aside(size, lambda: check_own(state, tables["labels"]))
+    return await state.slow.run(lambda: state.answers.own(tables, known))
+
+
+def check_own(state: State, tables: Sequence[Mapping[str, Any]]) -> None:
+    """Raise Fault for a client's own labels past a limit."""
     limits = state.settings.limits
-    if len(labels) > limits.labels:
+    if len(tables) > limits.labels:
         raise Fault(
             "too_many_labels",
-            f"{len(labels)} labels, and a request may have {limits.labels}",
+            f"{len(tables)} labels, and a request may have {limits.labels}",
             field="labels",
         )
-    tables = as_tables(labels)
-    for table in tables["labels"]:
-        texts = [*table["definitions"], *table["examples"]]
+    for table in tables:
+        texts, field = texts_of(table), f"labels.{table['name']}"
         if len(texts) > limits.definitions:
             raise Fault(
                 "too_many_labels",
                 f"{len(texts)} definitions and examples, and a label may have {limits.definitions}",
-                field=f"labels.{table['name']}",
+                field=field,
             )
-        check_sizes(texts, len(texts), limits.definition_characters, f"labels.{table['name']}")
-    return await state.slow.run(lambda: state.answers.own(tables, known))
+        check_sizes(texts, len(texts), limits.definition_characters, field, state.answers.length)
+
+
+def texts_of(table: Mapping[str, Any]) -> list[str]:
+    """What a model reads for a label of a client's own."""
+    return [*table["definitions"], *table["examples"]]
 
 
 def as_tables(labels: Mapping[str, str | schemas.Own]) -> dict[str, Any]:

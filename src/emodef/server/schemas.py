@@ -156,7 +156,10 @@ class Labels(BaseModel):
 
 
 class Limits(BaseModel):
-    """How much this server takes; more is refused with 413, but for a long text in a file or a stream, which alone has no prediction."""
+    """How much this server takes; more is refused with 413, but for a long text in a file or a stream, which alone has no prediction.
+
+    Of a model that reads emoji as words, such as the shipped one, characters are also counted with these words, but for those of a file.
+    """
 
     body_bytes: int = Field(description="Of a JSON body")
     texts: int = Field(description="In a request")

@@ -10,21 +10,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import TypeAdapter, ValidationError
 
 from emodef.server import schemas
-from emodef.server.answers import told
+from emodef.server.answers import check_size, told
 from emodef.server.bodies import known_options, responses
 from emodef.server.faults import Fault
 from emodef.server.predicting import threshold_of
-from emodef.server.waiting import Streamed, facts_of, state_of
+from emodef.server.waiting import Streamed, aside, facts_of, state_of
 
 if TYPE_CHECKING:
-    from emodef.server.answers import Asked
+    from emodef.server.answers import Answers, Asked
     from emodef.server.app import State
 
 CHUNK = 64  # lines that are predicted together
@@ -34,6 +35,13 @@ LINES = KINDS[0]
 router = APIRouter(prefix="/v1", tags=["prediction"])
 _LINE: TypeAdapter[str | schemas.Line] = TypeAdapter(str | schemas.Line)
 _INPUT = {"requestBody": {"required": True, "content": {LINES: {"schema": {"type": "string"}}}}}
+
+
+class Sized(NamedTuple):
+    """A line's text, and its length as the model reads it."""
+
+    text: str
+    size: int
 
 
 @router.post(
@@ -111,27 +119,27 @@ async def _read(
     facts = facts_of(request)
     try:
         async for chunk in _chunks(request, state):
-            texts = [text for text in chunk if isinstance(text, str)]
-            facts["texts"] += len(texts)
-            facts["characters"] += sum(map(len, texts))
+            lines = [line for line in chunk if isinstance(line, Sized)]
+            facts["texts"] += len(lines)
+            facts["characters"] += sum(len(line.text) for line in lines)
             await begun.put(asyncio.create_task(_predict(state, chunk, how)))
     except Exception as error:  # whatever it is, or the answers would be waited for for ever
         await begun.put(error)
     await begun.put(None)
 
 
-async def _chunks(request: Request, state: State) -> AsyncIterator[list[str | Fault]]:
+async def _chunks(request: Request, state: State) -> AsyncIterator[list[Sized | Fault]]:
     """Texts, some at a time: as many as have come, at most CHUNK."""
     longest = state.settings.limits.text_characters
     most = 6 * longest + 100  # bytes of a line: every character may be an escape
-    chunk: list[str | Fault] = []
+    chunk: list[Sized | Fault] = []
     rest, number, skipping = b"", 0, False
     async for piece in request.stream():
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             number += 1
             if not skipping and line.strip():
-                chunk.append(_text(line, number, longest))
+                chunk.append(await _read_line(line, number, longest, state.answers))
             skipping = False
             if len(chunk) == CHUNK:
                 yield chunk
@@ -144,21 +152,22 @@ async def _chunks(request: Request, state: State) -> AsyncIterator[list[str | Fa
             yield chunk
             chunk = []
     if rest.strip() and not skipping:
-        yield [_text(rest, number + 1, longest)]
+        yield [await _read_line(rest, number + 1, longest, state.answers)]
 
 
-async def _predict(state: State, chunk: list[str | Fault], how: Asked) -> list[Any]:
+async def _predict(state: State, chunk: list[Sized | Fault], how: Asked) -> list[Any]:
     """What becomes of each line: a prediction, or what is wrong with it."""
-    texts = [text for text in chunk if isinstance(text, str)]
+    lines = [line for line in chunk if isinstance(line, Sized)]
+    texts, sizes = [line.text for line in lines], [line.size for line in lines]
     while True:
         try:
-            found = iter(await state.batcher.submit(texts, how))
+            found = iter(await state.batcher.submit(texts, how, sizes))
             break
         except Fault as fault:
             if fault.code != "busy":
                 raise
             await asyncio.sleep(AGAIN)
-    return [next(found) if isinstance(text, str) else text for text in chunk]
+    return [next(found) if isinstance(line, Sized) else line for line in chunk]
 
 
 def _lines(found: list[Any], top_k: int | None, all_scores: bool) -> bytes:
@@ -166,8 +175,11 @@ def _lines(found: list[Any], top_k: int | None, all_scores: bool) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8", "replace")
 
 
-def _text(line: bytes, number: int, longest: int) -> str | Fault:
-    field = f"line {number}"
+async def _read_line(line: bytes, number: int, longest: int, answers: Answers) -> Sized | Fault:
+    return await aside(len(line), partial(_text, line, f"line {number}", longest, answers))
+
+
+def _text(line: bytes, field: str, longest: int, answers: Answers) -> Sized | Fault:
     try:
         found = _LINE.validate_json(line, strict=True)
     except ValidationError as error:
@@ -176,7 +188,10 @@ def _text(line: bytes, number: int, longest: int) -> str | Fault:
             return Fault("bad_request", f"not a line of JSON: {first['msg']}", field=field)
         return Fault("invalid", 'a line is a JSON string, or an object with "text"', field=field)
     text = found if isinstance(found, str) else found.text
-    return _too_long(number, longest) if len(text) > longest else text
+    try:
+        return Sized(text, check_size(text, longest, field, answers.length))
+    except Fault as fault:
+        return fault
 
 
 def _too_long(number: int, longest: int) -> Fault:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from emodef.server.faults import Fault, Gone
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from emodef.server.app import State
 
 SLOW = 16  # explanations and new label sets that may wait for their thread
+LARGE = 2**14  # characters; what takes its time with each of so many would keep other requests waiting
 PATIENCE = 0.1  # seconds until it is worth watching whether the client is still there
 Answer = TypeVar("Answer")
 
@@ -59,6 +61,11 @@ class Streamed(Response):
             async for piece in self.pieces:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def aside(size: int, call: Callable[[], Answer]) -> Answer:
+    """What `call` returns, which looks at `size` characters: in a thread where they are many, else at once."""
+    return await run_in_threadpool(call) if size > LARGE else call()
 
 
 async def answered(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
