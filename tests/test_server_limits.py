@@ -332,7 +332,7 @@ def test_uploads_that_are_too_large_or_no_forms(strict: Running) -> None:
         status, _, found = strict.ask("POST", "/v1/jobs", raw=body, Content_Type=content_type)
         assert (status, found["error"]["code"]) == expected, found
     jobs = Path(strict.process.args[strict.process.args.index("--jobs-folder") + 1])  # type: ignore[index,union-attr]
-    assert {path.name for path in jobs.iterdir()} == {"slots"}
+    assert {path.name for path in jobs.iterdir()} == {"slots", "emodef-jobs"}
 
 
 def test_a_stream_s_lines_are_bounded_and_its_silence_too(strict: Running) -> None:

@@ -9,6 +9,7 @@ JOBS/ID/summary.json    what charts need
 JOBS/ID/done.json       finished or failed, and why; the last that is written
 JOBS/ID/cancelled       to be removed by whoever has the lock
 JOBS/.new-PROCESS-ID    being uploaded
+JOBS/emodef-jobs        says that the folder is a server's (see `marks`)
 JOBS/counts             what several workers count together
 JOBS/slots/N            held by each process that predicts jobs: there are as many as may run at once
 """
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import shutil
 import stat
@@ -33,9 +33,8 @@ from emodef import locks
 from emodef.atomic import write_text
 from emodef.errors import SettingsError
 from emodef.server.faults import Fault
+from emodef.server.marks import COUNTS, IDENTIFIER, SLOTS, is_marked, mark, unmark
 
-COUNTS = "counts"  # of several workers, for /metrics
-IDENTIFIER = re.compile(r"[0-9a-f]{32}")
 KINDS = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -166,7 +165,7 @@ class Store:
         self._uploads: set[str] = set()  # of this process, under way
 
     def prepare(self) -> None:
-        """Make the folder, for this user alone. Raises SettingsError where it is not theirs alone."""
+        """Make the folder, for this user alone. Raises SettingsError where it is not theirs alone, or holds something else."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = self.path.lstat()
@@ -181,15 +180,16 @@ class Store:
                 f"{self.path}: uploads would lie where others can reach them; make it yours alone (chmod 700), or name another "
                 "with --jobs-folder"
             )
-        (self.path / "slots").mkdir(mode=0o700, exist_ok=True)
+        mark(self.path)
+        (self.path / SLOTS).mkdir(mode=0o700, exist_ok=True)
 
     def leave(self) -> None:
         """Remove the folder where nothing is kept in it; called when no process uses it any more."""
-        if not any(self._folders()):
-            for name in ("slots", COUNTS):
+        if is_marked(self.path) and not any(self._folders()):
+            for name in (SLOTS, COUNTS):
                 shutil.rmtree(self.path / name, ignore_errors=True)
-            with suppress(OSError):  # something else is in it
-                self.path.rmdir()
+            with suppress(OSError):
+                unmark(self.path)
 
     @contextmanager
     def upload(self) -> Iterator[tuple[str, Path]]:
@@ -262,6 +262,8 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what was kept long enough, what was cancelled, what is left of jobs and of uploads whose process is gone."""
+        if not is_marked(self.path):
+            return
         oldest = time.time() - self.hours * 3600
         for kept in self.all():
             done = kept.done
@@ -279,7 +281,7 @@ class Store:
 
     def slot(self, number: int) -> IO[bytes] | None:
         """Hold one of the places of processes that predict, as long as the file is open; None where it is taken."""
-        handle = open(self.path / "slots" / str(number), "a+b")  # noqa: SIM115
+        handle = open(self.path / SLOTS / str(number), "a+b")  # noqa: SIM115
         if locks.hold(handle):
             return handle
         handle.close()

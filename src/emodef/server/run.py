@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from emodef.errors import EmodefError, SettingsError, require
 from emodef.server import logs
-from emodef.server.jobs import COUNTS, Store
+from emodef.server.jobs import Store
+from emodef.server.marks import COUNTS
 from emodef.server.settings import ServerSettings
 
 if TYPE_CHECKING:
