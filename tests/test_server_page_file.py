@@ -82,6 +82,22 @@ def test_a_file_from_choice_to_download(open_tab: Open, tmp_path: Path, tiny_lig
     assert page.request.get(f"{page.url.partition('#')[0].rstrip('/')}{address}").status == 404  # and removed
 
 
+def test_rows_without_a_prediction_can_be_had(open_tab: Open, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("id,text\n1,so happy\n2,so happy, and glad\n", encoding="utf-8")
+    page = open_tab("file")
+    page.set_input_files("#file-input", path)
+    page.click("text=Find emotions")
+    finished(page)
+    with page.expect_download() as download:
+        page.click("#facts >> text=1 row without a prediction")
+    assert download.value.suggested_filename == "rows-emotions.csv.problems.jsonl"
+    assert (
+        json.loads(Path(download.value.path()).read_text(encoding="utf-8"))["raw"] == "2,so happy, and glad"
+    )
+    assert page.evaluate(CONTRAST) == []
+
+
 def test_own_labels_over_lines_of_json_dropped_on_the_page(open_tab: Open) -> None:
     page = open_tab("file")
     page.click("#tab-own")

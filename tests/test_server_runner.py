@@ -145,6 +145,25 @@ def test_an_upload_nobody_waits_for_is_no_job(server: Running, tmp_path: Path) -
     assert b'emodef_jobs{state="queued"} 0.0' in server.ask("GET", "/metrics")[2]
 
 
+def test_rows_without_a_prediction_are_listed(server: Running, tmp_path: Path) -> None:
+    client = Client(server.url)
+    source = tmp_path / "rows.csv"
+    source.write_text("id,text\n1,so happy\n2,so happy, and glad\n3,\n")
+    job = client.wait(client.submit(source), seconds=60, every=0.05)
+    left_out, empty = client.problems(job)
+    assert (job.problems, client.download(job, tmp_path / "found.csv").read_text().count("\n")) == (2, 3)
+    assert (left_out.row, left_out.kept, left_out.raw) == (3, False, "2,so happy, and glad")
+    assert (empty.row, empty.kept, empty.reason) == (4, True, "the text is empty")
+    headers = server.ask("GET", f"/v1/jobs/{job.id}/problems")[1]
+    assert headers["content-disposition"].endswith("rows-emotions.csv.problems.jsonl")
+    client.cancel(job)
+    with pytest.raises(ServerError, match="no such job"):
+        client.problems(job)
+    job = client.wait(client.submit(write_rows(source, 3)), seconds=60, every=0.05)
+    assert client.problems(job) == []
+    client.cancel(job)
+
+
 def test_texts_and_lines_that_are_very_long(tiny_light: Path, tmp_path: Path) -> None:
     """A text beyond the limit has no prediction, the others have; a line too long to be looked at is left to the job."""
     source = tmp_path / "rows.jsonl"

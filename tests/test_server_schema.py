@@ -26,6 +26,7 @@ OPERATIONS = {
     "GET /metrics",
     "GET /ready",
     "GET /v1/jobs/{id}",
+    "GET /v1/jobs/{id}/problems",
     "GET /v1/jobs/{id}/result",
     "GET /v1/jobs/{id}/summary",
     "DELETE /v1/jobs/{id}",

@@ -16,6 +16,7 @@ from emodef.client.types import (
     KnownLabel,
     Label,
     Prediction,
+    Problem,
     ServerError,
     ServerLimits,
     Word,
@@ -32,14 +33,16 @@ def why(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def answer(response: HTTPResponse, made: Callable[[Any], Made]) -> Made:
-    """What `made` makes of an answer's JSON. Raises ServerError where it breaks off, or is no answer of `emodef serve`."""
+def answer(
+    response: HTTPResponse, made: Callable[[Any], Made], read: Callable[[bytes], Any] = json.loads
+) -> Made:
+    """What `made` makes of an answer's JSON, read by `read`. Raises ServerError where it breaks off, or is none of `emodef serve`."""
     try:
         body = response.read()
     except (OSError, HTTPException) as error:
         raise ServerError(f"the answer broke off: {why(error)}", status=response.status) from error
     try:
-        return made(json.loads(body))
+        return made(read(body))
     except _UNREADABLE as error:
         kind = response.headers.get("Content-Type", "of no type")
         message = f"what answered ({response.status}, {kind}) is no `emodef serve`, or another version: {body[:80]!r}"
@@ -118,6 +121,16 @@ def job(found: Any) -> Job:
 def summary(found: Any) -> dict[str, Any]:
     """Of /v1/jobs/ID/summary."""
     return {**found}  # raises TypeError for what is no object
+
+
+def lines(body: bytes) -> list[Any]:
+    """JSON, a line each."""
+    return [json.loads(line) for line in body.splitlines()]
+
+
+def problems(found: Any) -> list[Problem]:
+    """Of /v1/jobs/ID/problems."""
+    return [_fields_of(Problem, one) for one in found]
 
 
 def _labels(found: Mapping[str, Any]) -> tuple[Label, ...]:

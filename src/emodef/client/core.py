@@ -21,7 +21,7 @@ from emodef.atomic import open_atomic
 from emodef.client import answers
 from emodef.client.answers import Made, why
 from emodef.client.sending import Sender, form, hang_up
-from emodef.client.types import Explanation, Job, KnownLabel, Prediction, ServerError, ServerLimits
+from emodef.client.types import Explanation, Job, KnownLabel, Prediction, Problem, ServerError, ServerLimits
 from emodef.errors import SettingsError
 
 Threshold = Literal["tuned", "fixed"] | float
@@ -256,17 +256,30 @@ class Client:
         identifier = job if isinstance(job, str) else job.id
         return self._json(answers.summary, "GET", f"/v1/jobs/{quote(identifier, safe='')}/summary")
 
+    def problems(self, job: Job | str) -> list[Problem]:
+        """The rows of a finished job's file that have no prediction, and why."""
+        identifier = job if isinstance(job, str) else job.id
+        path = f"/v1/jobs/{quote(identifier, safe='')}/problems"
+        return self._json(answers.problems, "GET", path, read=answers.lines)
+
     def cancel(self, job: Job | str) -> Job:
         """Stop a job, and remove it with all its files."""
         identifier = job if isinstance(job, str) else job.id
         return self._json(answers.job, "DELETE", f"/v1/jobs/{quote(identifier, safe='')}")
 
-    def _json(self, made: Callable[[Any], Made], method: str, path: str, content: object = None) -> Made:
-        """What `made` makes of the answer to a request. Raises ServerError."""
+    def _json(
+        self,
+        made: Callable[[Any], Made],
+        method: str,
+        path: str,
+        content: object = None,
+        read: Callable[[bytes], Any] = json.loads,
+    ) -> Made:
+        """What `made` makes of the answer to a request, which `read` reads. Raises ServerError."""
         body = None if content is None else json.dumps(content).encode()
         response = self._ask(method, path, body)
         try:
-            return answers.answer(response, made)
+            return answers.answer(response, made, read)
         except ServerError:
             self.close()  # the rest of a broken answer would be taken for the next one
             raise

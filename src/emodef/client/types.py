@@ -80,6 +80,18 @@ class ServerLimits:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """A row of a file without a prediction. row: the line it begins on. kept: whether it is in the result. raw: the row as it stands in the
+    file, where it stands nowhere in the result as it was.
+    """
+
+    row: int
+    reason: str
+    kept: bool
+    raw: str | None
+
+
+@dataclass(frozen=True)
 class Job:
     """A file on its way. state: queued, running, finished, failed or cancelled."""
 

@@ -267,7 +267,7 @@ class Job(BaseModel):
     rows: int | None = Field(description="Of the file; estimated until it is finished, null at first")
     bytes_done: int
     bytes: int
-    problems: int = Field(description="Rows without a prediction")
+    problems: int = Field(description="Rows without a prediction; /v1/jobs/{id}/problems lists them")
     error: str | None = Field(None, description="Why it failed")
     created: str
     finished: str | None = None

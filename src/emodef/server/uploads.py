@@ -163,16 +163,29 @@ def cancel(request: Request, identifier: Identifier) -> Response:
 def result(request: Request, identifier: Identifier) -> Response:
     """The file with its predictions."""
     kept = _finished(request, identifier)
-    try:
-        file = open(kept.result, "rb")  # noqa: SIM115
-    except FileNotFoundError:
-        raise Fault("not_found", "the job has just been removed") from None
-    name = PurePosixPath(kept.order.file).stem + "-emotions." + kept.order.output
-    headers = {
-        "Content-Length": str(os.fstat(file.fileno()).st_size),
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
-    }
-    return Streamed(_pieces(file), TYPES.get(kept.order.output, LINES), headers)
+    return _sent(kept, kept.result, "." + kept.order.output, TYPES.get(kept.order.output, LINES))
+
+
+@router.get(
+    "/{id}/problems",
+    responses={
+        **responses(schemas.Job, 404, 409, 422),
+        200: {
+            "description": "A line of JSON for each such row, in the file's order: the line it begins on (row), why (reason), "
+            "whether it is in the result (kept), and the row as it stands in the file (raw) where it stands nowhere else",
+            "content": {LINES: {"schema": {"type": "string"}}},
+        },
+    },
+    response_class=Response,
+)
+def problems(request: Request, identifier: Identifier) -> Response:
+    """The rows without a prediction, and why; empty where there are none."""
+    from emodef.files.folder import problems_path
+
+    kept = _finished(request, identifier)
+    if not kept.to_dict()["problems"]:  # then there is no such file
+        return Response(b"", media_type=LINES)
+    return _sent(kept, problems_path(kept.result), f".{kept.order.output}.problems.jsonl", LINES)
 
 
 @router.get("/{id}/summary", responses=responses(schemas.FileSummary, 404, 409, 422))
@@ -183,6 +196,20 @@ def summary(request: Request, identifier: Identifier) -> Response:
         return Response(kept.summary.read_bytes(), media_type="application/json")
     except FileNotFoundError:
         raise Fault("not_found", "the job has just been removed") from None
+
+
+def _sent(kept: Kept, path: Path, suffix: str, kind: str) -> Response:
+    """One of a job's files, under a name made of the upload's."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        raise Fault("not_found", "the job has just been removed") from None
+    name = PurePosixPath(kept.order.file).stem + "-emotions" + suffix
+    headers = {
+        "Content-Length": str(os.fstat(file.fileno()).st_size),
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+    }
+    return Streamed(_pieces(file), kind, headers)
 
 
 def _job(request: Request, identifier: str) -> Kept:

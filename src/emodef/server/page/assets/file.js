@@ -220,7 +220,8 @@ export function startFile(ownLabels, openTab) {
     problem(null);
     only("result");
     $("file-name").textContent = view.name;
-    $("facts").replaceChildren(...[count(now.rows ?? content.texts, "row"), now.problems > 0 && `${count(now.problems, "row")} without a prediction`].filter(Boolean).map((fact) => make("span", {}, fact)));
+    const problems = now.problems > 0 && make("a", { href: job(view.id, "/problems"), download: `${name}.problems.jsonl`, onclick: download }, `${count(now.problems, "row")} without a prediction`);
+    $("facts").replaceChildren(...[count(now.rows ?? content.texts, "row"), problems].filter(Boolean).map((fact) => make("span", {}, fact)));
     $("file-download").href = job(view.id, "/result");
     $("file-download").download = name;
     $("file-charts").hidden = Boolean(content.error);
@@ -235,11 +236,12 @@ export function startFile(ownLabels, openTab) {
 
   async function download(event) { // a link sends no key
     if (!needsKey()) return;
+    const { href, download: name } = event.currentTarget;
     event.preventDefault();
     problem(null);
     try {
-      const address = URL.createObjectURL(await (await ask(job(view.id, "/result"))).blob());
-      make("a", { href: address, download: $("file-download").download }).click();
+      const address = URL.createObjectURL(await (await ask(href)).blob());
+      make("a", { href: address, download: name }).click();
       setTimeout(() => URL.revokeObjectURL(address), 60_000);
     } catch (error) {
       problem(messageOf(error));
