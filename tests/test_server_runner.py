@@ -14,7 +14,9 @@ import pytest
 
 pytest.importorskip("fastapi")
 
+from emodef import Predictor
 from emodef.client import Client, ServerError
+from emodef.reporting import page
 from emodef.server import runner
 from emodef.server.jobs import Kept, Order, Store
 from emodef.server.runner import ATTEMPTS, Progress
@@ -87,6 +89,36 @@ def test_what_dies_before_it_begins_is_given_up_too(kept: Kept, monkeypatch: pyt
             runner.run(kept, None)  # type: ignore[arg-type]
     runner.run(kept, None)  # type: ignore[arg-type]
     assert kept.to_dict()["state"] == "failed"
+
+
+def test_a_summary_that_kills_takes_no_result_away(
+    kept: Kept, tiny_light: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is predicted once, however often its summary is begun; at last the job is finished without one."""
+    kept.input.write_text("text,x\nso happy,1\nangry,2\n,3\n")
+    predictor, drawn = Predictor.load(tiny_light, threads=1), page.page_content
+
+    def dying(_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(page, "page_content", dying)
+    with pytest.raises(Killed):
+        runner.run(kept, predictor)
+    assert kept.to_dict()["rows_done"] == 3
+    monkeypatch.setattr(runner, "predict_file", None)
+    for _ in range(ATTEMPTS - 1):
+        with pytest.raises(Killed):
+            runner.run(kept, predictor)
+    runner.run(kept, predictor)
+    told = kept.to_dict()
+    assert (told["state"], told["rows"], told["problems"]) == ("finished", 3, 1)
+    assert kept.result.read_text().count("\n") == 4
+    assert "died several times" in json.loads(kept.summary.read_text())["error"]
+    (kept.path / "done.json").unlink()
+    kept.tell(rows_done=3)
+    monkeypatch.setattr(page, "page_content", drawn)
+    runner.run(kept, predictor)
+    assert json.loads(kept.summary.read_text())["texts"] == 2
 
 
 def test_what_a_kill_leaves_is_removed(kept: Kept) -> None:

@@ -5,6 +5,7 @@ JOBS/ID/input.csv       the upload; gone when the job is done
 JOBS/ID/lock            held, as long as it lives, by the process that predicts it
 JOBS/ID/progress.json   how far it is
 JOBS/ID/result.csv      what predict_file makes, with its folder of parts until it is whole
+JOBS/ID/predicted.json  the result is whole, and how many rows it has
 JOBS/ID/summary.json    what charts need
 JOBS/ID/done.json       finished or failed, and why; the last that is written
 JOBS/ID/cancelled       to be removed by whoever has the lock
@@ -44,13 +45,14 @@ KINDS = {
     ".txt": "txt",
 }
 ROOM = 2**28  # bytes that must be free beside an upload
-_JOB, _DONE, _PROGRESS, _CANCELLED, _LOCK, _SUMMARY = (
+_JOB, _DONE, _PROGRESS, _CANCELLED, _LOCK, _SUMMARY, _PREDICTED = (
     "job.json",
     "done.json",
     "progress.json",
     "cancelled",
     "lock",
     "summary.json",
+    "predicted.json",
 )
 
 
@@ -108,6 +110,15 @@ class Kept:
     def progress(self) -> dict[str, Any]:
         """How far it is; empty where nothing was begun."""
         return _read(self.path / _PROGRESS) or {}
+
+    @property
+    def predicted(self) -> dict[str, Any] | None:
+        """Rows and problems of a result that is whole; None where there is none yet."""
+        return _read(self.path / _PREDICTED) if self.result.exists() else None
+
+    def note_predicted(self, found: Mapping[str, int]) -> None:
+        """The result is whole: whatever becomes of the summary, the file is not predicted again."""
+        write_text(self.path / _PREDICTED, json.dumps(found))
 
     def tell(self, **progress: Any) -> None:
         """Say how far it is. (Not synchronised to disk: what a power cut loses is only told too late.)"""

@@ -20,7 +20,7 @@ _OURS = (
     (re.compile(COUNTS), re.compile(r".+\.db")),
     (
         re.compile(rf"(?:\.new-\d+-)?{IDENTIFIER.pattern}"),
-        re.compile(r"lock|cancelled|\.?(?:job|progress|summary|done|input|result)\..+"),
+        re.compile(r"lock|cancelled|\.?(?:job|progress|predicted|summary|done|input|result)\..+"),
     ),
 )
 

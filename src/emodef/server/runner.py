@@ -120,17 +120,14 @@ def work(store: Store, load: Any, slots: int) -> None:
 
 def run(kept: Kept, predictor: Predictor) -> None:
     """Predict one job to its end; what goes wrong with it is told to who asked for it."""
-    earlier = kept.progress
-    attempts = 1 + earlier.get("attempts", 0)  # `begin` knows whether parts were finished since
     facts: dict[str, Any] = {"id": kept.order.id, "bytes": kept.order.bytes}
     began = time.monotonic()
     try:
-        _check_attempts(attempts - 1)  # the last may have got further
-        # as far as it was told to be until its parts are looked at, so that it never seems to go back
-        progress = Progress(kept, attempts, earlier.get("rows_done", 0), earlier.get("began_at", 0))
-        summary = predict(kept, predictor, progress)
-        kept.end("finished", rows=summary.rows, rows_done=summary.rows, problems=summary.problems)
-        logs.event("job finished", rows=summary.rows, seconds=round(time.monotonic() - began, 2), **facts)
+        found = kept.predicted or predict(kept, predictor, _progress(kept))
+        rows = found["rows"]
+        summarise(kept, rows)
+        kept.end("finished", rows=rows, rows_done=rows, problems=found["problems"])
+        logs.event("job finished", rows=rows, seconds=round(time.monotonic() - began, 2), **facts)
     except Cancelled:
         logs.event("job cancelled", **facts)
     except EmodefError as error:
@@ -143,6 +140,15 @@ def run(kept: Kept, predictor: Predictor) -> None:
         logs.fault("job failed", error, with_message=False, **facts)
 
 
+def _progress(kept: Kept) -> Progress:
+    """Of another attempt. Raises SettingsError where there were too many."""
+    earlier = kept.progress
+    attempts = 1 + earlier.get("attempts", 0)  # `begin` knows whether parts were finished since
+    _check_attempts(attempts - 1)  # the last may have got further
+    # as far as it was told to be until its parts are looked at, so that it never seems to go back
+    return Progress(kept, attempts, earlier.get("rows_done", 0), earlier.get("began_at", 0))
+
+
 def _check_attempts(attempts: int) -> None:
     if attempts > ATTEMPTS:
         raise SettingsError(
@@ -150,8 +156,8 @@ def _check_attempts(attempts: int) -> None:
         )
 
 
-def predict(kept: Kept, predictor: Predictor, watch: Progress) -> Summary:
-    """The job's result and its summary."""
+def predict(kept: Kept, predictor: Predictor, watch: Progress) -> dict[str, int]:
+    """Make the job's result, and note that it is whole. How many rows and problems it has."""
     order = kept.order
     if order.labels is not None:
         predictor = predictor.with_labels(order.labels, known=order.known)
@@ -171,12 +177,24 @@ def predict(kept: Kept, predictor: Predictor, watch: Progress) -> Summary:
         if "--restart" not in str(error):
             raise
         summary = made(restart=True)  # another model, or another version, since the parts were made
-    summarise(kept)
-    return summary
+    found = {"rows": summary.rows, "problems": summary.problems}
+    kept.note_predicted(found)
+    return found
 
 
-def summarise(kept: Kept) -> None:
-    """Write what charts need, as the report page has it. A result that cannot be drawn is a result all the same."""
+def summarise(kept: Kept, rows: int) -> None:
+    """Write what charts need. A result that cannot be drawn is a result all the same, also one that kills who draws it."""
+    attempts = 1 + kept.progress.get("summaries", 0)
+    if attempts > ATTEMPTS:
+        content = {"error": "the process that counts for them died several times; the result is whole"}
+    else:
+        kept.tell(rows_done=rows, rows=rows, summaries=attempts)
+        content = drawn(kept)
+    kept.summary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def drawn(kept: Kept) -> dict[str, Any]:
+    """What the report page has of a result, or why it cannot be drawn."""
     from emodef.reporting.page import Summary as Counts
     from emodef.reporting.page import open_predictions, page_content, shipped_sets
 
@@ -191,10 +209,9 @@ def summarise(kept: Kept) -> None:
         counts = Counts(examples=10, label_sets=shipped_sets(), known=source.labels)
         for row in source.rows():
             counts.add(row)
-        content = {**page_content(counts), "notes": [in_a_form(note, kept) for note in source.notes()]}
+        return {**page_content(counts), "notes": [in_a_form(note, kept) for note in source.notes()]}
     except EmodefError as error:
-        content = {"error": in_a_form(str(error), kept)}
-    kept.summary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        return {"error": in_a_form(str(error), kept)}
 
 
 def in_a_form(message: str, kept: Kept) -> str:
