@@ -23,7 +23,8 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs signals between p
 
 def supervise(jobs: list[Job], at_once: int = 2, **options: Any) -> Supervisor:
     options.setdefault("environment", lambda slot: {"SLOT": str(slot)})
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    # an empty place would be the folder that it is started in
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
     own = options.pop("environment")
     made = Supervisor(
         jobs, at_once, lambda slot: own(slot) | {"PYTHONPATH": path}, module="tiny_worker", **options
@@ -50,6 +51,17 @@ def test_jobs_run_side_by_side_and_failures_stay_their_own(tmp_path: Path) -> No
     slots = [json.loads((each.folder / "env.json").read_text())["SLOT"] for each in jobs]
     assert sorted(slots[:2]) == ["0", "1"]
     assert set(slots) == {"0", "1"}
+
+
+def test_no_module_of_the_folder_it_is_started_in_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "json.py").write_text("raise SystemExit(9)\n")
+    monkeypatch.chdir(tmp_path / "here")
+    jobs = [job(tmp_path, "good")]
+    supervise(jobs)
+    assert jobs[0].state == FINISHED
 
 
 def test_a_job_whose_folder_cannot_be_made_fails_alone(tmp_path: Path) -> None:

@@ -72,7 +72,8 @@ class LocalProcess:
         self.output = call.folder / OUTPUT
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", call.module],
+                # -P: no module of the folder that this was started in, such as a csv.py, is taken for Python's
+                [sys.executable, "-P", "-m", call.module],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

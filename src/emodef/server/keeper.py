@@ -83,7 +83,8 @@ class Keeper:
             "log": settings.log_requests,
         }
         made = subprocess.Popen(
-            [sys.executable, "-m", "emodef.server.runner"],
+            # -P: no module of the folder that the server was started in, such as a csv.py, is taken for Python's
+            [sys.executable, "-P", "-m", "emodef.server.runner"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
         )

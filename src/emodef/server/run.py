@@ -75,6 +75,7 @@ def _supervise(settings: ServerSettings, listening: socket.socket, counts: Path)
     shutil.rmtree(counts, ignore_errors=True)  # of a server that was killed
     counts.mkdir(mode=0o700)
     os.environ[SHARED] = str(counts)
+    os.environ["PYTHONSAFEPATH"] = "1"  # else a worker begins with modules of the folder it is started in
     supervisor = Multiprocess(_config(settings, partial(worker, settings)), sockets=[listening])
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
