@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -74,3 +75,23 @@ def test_it_is_removed_where_nothing_is_left_in_it(tmp_path: Path) -> None:
     store.leave()
     assert held(store.path) == {MARK, "notes.txt"}
     store.prepare()
+
+
+def test_what_cannot_be_read_for_a_while_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a process has too many files open."""
+    store = Store(tmp_path / "jobs")
+    store.prepare()
+    with store.upload() as (identifier, upload):
+        store.add(upload, Order(identifier, "x.csv", "csv", "csv", 1, time.time())).end("finished", rows=1)
+
+    def fails(path: Path, **_: object) -> str:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    with monkeypatch.context() as now:
+        now.setattr(Path, "read_text", fails)
+        store.sweep()
+        assert store.all() == []
+        with pytest.raises(OSError, match="Too many"):
+            store.get(identifier)
+    assert store.get(identifier).to_dict()["state"] == "finished"
+    assert store.counts()["finished"] == 1

@@ -255,8 +255,12 @@ class Store:
             return ours
 
     def all(self) -> list[Kept]:
-        """All jobs, the oldest first."""
-        found = [kept for path in self._folders() if (kept := self._kept(path)) is not None]
+        """All jobs, the oldest first; without those that cannot be read now."""
+        found = []
+        for path in self._folders():
+            with suppress(OSError):
+                if (kept := self._kept(path)) is not None:
+                    found.append(kept)
         return sorted(found, key=lambda kept: kept.order.created)
 
     def waiting(self) -> list[Kept]:
@@ -267,8 +271,9 @@ class Store:
         """State -> number of jobs."""
         found = dict.fromkeys(("queued", "running", "finished", "failed"), 0)
         for kept in self.all():
-            if not kept.cancelled:
-                found[kept.to_dict()["state"]] += 1
+            with suppress(OSError):
+                if not kept.cancelled:
+                    found[kept.to_dict()["state"]] += 1
         return found
 
     def sweep(self) -> None:
@@ -276,13 +281,12 @@ class Store:
         if not is_marked(self.path):
             return
         oldest = time.time() - self.hours * 3600
-        for kept in self.all():
-            done = kept.done
-            if kept.cancelled or (done and done["finished"] < oldest):
-                self.remove(kept.path)
         for path in self._folders():
-            if self._kept(path) is None:  # killed while it was being removed
-                self.remove(path)
+            with suppress(OSError):  # what cannot be read now is looked at again
+                kept = self._kept(path)
+                # one that is none was killed while it was being removed
+                if kept is None or kept.cancelled or ((done := kept.done) and done["finished"] < oldest):
+                    self.remove(path)
         for path in self.path.glob(".new-*"):
             process = path.name.split("-")[1]
             # in a container the next server has the same number
@@ -327,9 +331,10 @@ def alive(process: int) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """None where it is not there, or not whole, as after a power cut. Raises OSError for one that is there and cannot be read now."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there, or not yet whole after a power cut
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return content
 
