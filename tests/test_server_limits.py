@@ -360,6 +360,20 @@ def test_a_stream_s_lines_are_bounded_and_its_silence_too(strict: Running) -> No
     connection.close()
 
 
+def test_a_stream_s_blank_lines_are_answered_but_at_its_end(strict: Running) -> None:
+    happy, blank, long = b'"happy"', b" \r", b'"' + b"a" * 50_000 + b'"'
+    lines = [b"", happy, *[blank] * 130, happy, b"", long, b"", long, blank, happy, b"", b" ", b""]
+    for sent, answered in ((lines, 139), (lines[:-3], 139), (lines[:-5], 137), ([b"", b" "], 0)):
+        body, kind = b"\n".join(sent), "application/x-ndjson"
+        found = strict.ask("POST", "/v1/predict/stream", raw=body, Content_Type=kind)[2].splitlines()
+        told_lines = [json.loads(line) for line in found]
+        assert len(told_lines) == answered
+        for number, (line, its) in enumerate(zip(sent, told_lines, strict=False), start=1):
+            assert ("error" in its) == (line != happy)
+            assert line == happy or its["error"]["field"] == f"line {number}"
+            assert line.strip() or its["error"]["message"].endswith("it is blank")
+
+
 def test_shutting_down_finishes_what_is_being_answered(tiny_light: Path, tmp_path: Path) -> None:
     """SIGTERM while requests are under way: each that was begun is answered whole, no other is taken, and the exit is clean."""
     body = json.dumps({"texts": ["so happy"] * 50}).encode()

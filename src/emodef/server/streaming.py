@@ -66,7 +66,7 @@ async def stream(
     all_scores: bool = False,
     calibrated: bool = False,
 ) -> Response:
-    """The emotions of many texts: a line a text, a JSON string or {"text": "…"}; a line each comes back."""
+    """The emotions of many texts: a line a text, a JSON string or {"text": "…"}; a line each comes back, but for blank ones at the end."""
     state = state_of(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in KINDS:
@@ -129,30 +129,47 @@ async def _read(
 
 
 async def _chunks(request: Request, state: State) -> AsyncIterator[list[Sized | Fault]]:
-    """Texts, some at a time: as many as have come, at most CHUNK."""
+    """Lines, some at a time: as many as have come, at most CHUNK."""
+    chunk: list[Sized | Fault] = []
+    async for line in _come(request, state):
+        if line is not None:
+            chunk.append(line)
+        if chunk and (line is None or len(chunk) == CHUNK):
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+async def _come(request: Request, state: State) -> AsyncIterator[Sized | Fault | None]:
+    """Lines as they come; None where the next is yet to come. Blank ones are told of when another follows: at the end they are none."""
     longest = state.settings.limits.text_characters
     most = 6 * longest + 100  # bytes of a line: every character may be an escape
-    chunk: list[Sized | Fault] = []
     rest, number, skipping = b"", 0, False
+    answered = 0  # the last line that was told
     async for piece in request.stream():
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             number += 1
-            if not skipping and line.strip():
-                chunk.append(await _read_line(line, number, longest, state.answers))
+            if skipping or line.strip():
+                for blank in range(answered + 1, number):
+                    yield _blank(blank)
+                answered = number
+                if not skipping:
+                    yield await _read_line(line, number, longest, state.answers)
             skipping = False
-            if len(chunk) == CHUNK:
-                yield chunk
-                chunk = []
         if len(rest) > most:  # its end is waited for, the rest of it thrown away
             if not skipping:
-                chunk.append(_too_long(number + 1, longest))
+                for blank in range(answered + 1, number + 1):
+                    yield _blank(blank)
+                answered = number + 1
+                yield _too_long(number + 1, longest)
             rest, skipping = b"", True
-        if chunk:
-            yield chunk
-            chunk = []
+        yield None
     if rest.strip() and not skipping:
-        yield [await _read_line(rest, number + 1, longest, state.answers)]
+        for blank in range(answered + 1, number + 1):
+            yield _blank(blank)
+        yield await _read_line(rest, number + 1, longest, state.answers)
 
 
 async def _predict(state: State, chunk: list[Sized | Fault], how: Asked) -> list[Any]:
@@ -192,6 +209,10 @@ def _text(line: bytes, field: str, longest: int, answers: Answers) -> Sized | Fa
         return Sized(text, check_size(text, longest, field, answers.length))
     except Fault as fault:
         return fault
+
+
+def _blank(number: int) -> Fault:
+    return Fault("bad_request", "not a line of JSON: it is blank", field=f"line {number}")
 
 
 def _too_long(number: int, longest: int) -> Fault:
