@@ -124,6 +124,11 @@ def test_explanations_are_the_predictor_s(server: Running, predictor: Predictor)
     assert found["labels"][0]["definition"] in predictor.label_set.definitions
     own = server.ask("POST", "/v1/explain", {"text": text, "own": {"delight": "Being happy"}})[2]
     assert [one["name"] for one in own["labels"]] == ["delight"]
+    own = server.ask("POST", "/v1/explain", {"text": text, "own": {"delight": "x"}, "known": ["joy"]})[2]
+    assert {one["name"] for one in own["labels"]} <= {"delight", "joy"}
+    for known in (True, ["joy"]):
+        status, _, error = server.ask("POST", "/v1/explain", {"text": text, "known": known})
+        assert (status, error["error"]["field"]) == (422, "known")
     status, _, error = server.ask("POST", "/v1/explain", {"text": text, "labels": ["envy"]})
     assert (status, error["error"]["field"]) == (422, "labels")
 

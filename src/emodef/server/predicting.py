@@ -86,6 +86,10 @@ async def explain(request: Request) -> Response:
     """Which words of a text carry its emotions."""
     state = state_of(request)
     asked = await read(request, schemas.ExplainRequest)
+    if asked.known and asked.own is None:
+        raise Fault(
+            "invalid", 'it adds to labels in "own"; name the model\'s own labels in "labels"', field="known"
+        )
     check_sizes([asked.text], 1, state.settings.limits.explain_characters, "text", state.answers.length)
     note(request, [asked.text])
 

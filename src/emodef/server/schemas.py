@@ -93,7 +93,9 @@ class ExplainRequest(Strict):
     own: OwnLabels | None = Field(
         None, min_length=1, description="Labels of the client's own, as in /v1/score"
     )
-    known: bool | Strings = Field(False, description="Labels of the model beside these, as in /v1/score")
+    known: bool | Strings = Field(
+        False, description="Labels of the model beside those in own, as in /v1/score; refused without these"
+    )
 
 
 class Model(BaseModel):
