@@ -100,7 +100,9 @@ def test_own_labels(server: Running, predictor: Predictor) -> None:
         ({"a": ""}, False, "labels"),
         ({"a": "same", "b": "same"}, False, "labels"),
         ({"a": "x"}, ["nobody"], "labels"),
-        ({"a": {"definition": "x"}}, False, "labels.a"),
+        ({"a": {"definition": "x", "definitions": ["y"]}}, False, "labels"),
+        ({"a": ["x", 3]}, False, "labels.a[1]"),
+        ({"a": {"definition": ["x"]}}, False, "labels.a.definition"),
         ({"a": {"definitions": ["x"], "threshold": 1}}, False, "labels.a"),
     ],
     ids=str,
@@ -109,6 +111,27 @@ def test_own_labels_that_do_not_do(server: Running, labels: Any, known: Any, tol
     status, _, found = server.ask("POST", "/v1/score", {"texts": ["x"], "labels": labels, "known": known})
     assert (status, found["error"]["code"]) == (422, "invalid")
     assert found["error"]["field"].startswith(told)
+
+
+def test_own_labels_are_told_as_in_a_label_file(server: Running) -> None:
+    """Several ways to say the same; and what is misspelt is told as it is of a file."""
+    one = {"definitions": ["Being happy"], "examples": ["so glad"], "threshold": 0.2}
+    for labels in (
+        ({"a": "Being happy"}, {"a": {"definition": "Being happy"}}, {"a": ["Being happy"]}),
+        ({"a": {"definition": "Being happy", **{k: one[k] for k in ("examples", "threshold")}}}, {"a": one}),
+        ({"a": ["happy", "glad"]}, {"a": {"definitions": ["happy", "glad"]}}),
+    ):
+        answers = [server.ask("POST", "/v1/score", {"texts": TEXTS, "labels": its}) for its in labels]
+        assert [status for status, _, _ in answers] == [200] * len(labels)
+        assert all(found == answers[0][2] for _, _, found in answers)
+    for content, name, meant in (
+        ({"labels": {"a": {"defintion": "x"}}}, "labels.a.defintion", "'definition'"),
+        ({"labels": {"a": "x"}, "thresold": 0.2}, "thresold", "'threshold'"),
+        ({"labels": {"a": {"colour": "x"}}}, "labels.a.colour", "there are: definition, definitions"),
+    ):
+        status, _, found = server.ask("POST", "/v1/score", {"texts": ["x"], **content})
+        assert (status, found["error"]["field"]) == (422, name)
+        assert meant in found["error"]["message"]
 
 
 def test_explanations_are_the_predictor_s(server: Running, predictor: Predictor) -> None:

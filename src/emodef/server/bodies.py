@@ -6,13 +6,18 @@ Parsed by pydantic's own parser rather than Python's: it is quicker, bounds the 
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from emodef.server.faults import CODES, Fault
-from emodef.server.schemas import ErrorBody
+from emodef.server.schemas import ErrorBody, Own
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Body = TypeVar("Body", bound=BaseModel)
 COMMON = (401, 403, 408, 503)
@@ -37,11 +42,14 @@ async def read(request: Request, kind: type[Body]) -> Body:
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        raise fault_of(error) from None
+        raise fault_of(error, kind.model_fields) from None
 
 
-def fault_of(error: ValidationError) -> Fault:
-    """The first thing that is wrong; of a field that may be one of several kinds, what is wrong with the one that fits best."""
+def fault_of(error: ValidationError, known: Iterable[str] = ()) -> Fault:
+    """The first thing that is wrong; of a field that may be one of several kinds, what is wrong with the one that fits best.
+
+    known: the names that fields at the top may have, for who misspelt one.
+    """
     if error.error_count() > _TOLD:
         return Fault(
             "invalid", f"{error.error_count():,} things in it do not fit. /openapi.json says what does"
@@ -52,8 +60,21 @@ def fault_of(error: ValidationError) -> Fault:
     places = [tuple(part for part in one["loc"] if part not in _KINDS) for one in found]
     of_first = [k for k, its in enumerate(places) if its[:1] == places[0][:1]]
     deepest = max((places[k] for k in of_first), key=len)
-    told = dict.fromkeys(found[k]["msg"] for k in of_first if places[k] == deepest)
+    told = dict.fromkeys(_said(found[k], known) for k in of_first if places[k] == deepest)
     return Fault("invalid", f"{'; or: '.join(told)}. /openapi.json says what fits", field=place(deepest))
+
+
+def _said(error: ErrorDetails, known: Iterable[str]) -> str:
+    if error["type"] != "extra_forbidden":
+        return error["msg"]
+    *within, name = error["loc"]
+    names = list(Own.model_fields if within[-1:] == [Own.__name__] else known)
+    near = get_close_matches(str(name), names, n=1)
+    return (
+        f"there is no such field; did you mean {near[0]!r}?"
+        if near
+        else f"there is no such field; there are: {', '.join(names)}"
+    )
 
 
 def known_options(request: Request) -> None:

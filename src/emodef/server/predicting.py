@@ -133,7 +133,7 @@ def note(request: Request, texts: Sequence[str]) -> None:
         facts["content"] = list(texts)
 
 
-async def own(state: State, labels: Mapping[str, str | schemas.Own], known: bool | list[str]) -> Predictor:
+async def own(state: State, labels: Mapping[str, schemas.OwnLabel], known: bool | list[str]) -> Predictor:
     """A predictor over a client's own labels, within the limits."""
     tables = as_tables(labels)
     size = sum(len(text) for table in tables["labels"] for text in texts_of(table))
@@ -163,16 +163,17 @@ def check_own(state: State, tables: Sequence[Mapping[str, Any]]) -> None:
 
 def texts_of(table: Mapping[str, Any]) -> list[str]:
     """What a model reads for a label of a client's own."""
-    return [*table["definitions"], *table["examples"]]
+    single = [table["definition"]] if "definition" in table else []
+    return [*single, *table.get("definitions", ()), *table["examples"]]
 
 
-def as_tables(labels: Mapping[str, str | schemas.Own]) -> dict[str, Any]:
+def as_tables(labels: Mapping[str, schemas.OwnLabel]) -> dict[str, Any]:
     """A client's labels as `emodef.definitions` reads them: as tables, so that one may have any name, such as "exclusive"."""
     tables = []
     for name, label in labels.items():
-        one = schemas.Own(definitions=[label]) if isinstance(label, str) else label
-        table = {"name": name, "definitions": one.definitions, "examples": one.examples}
-        tables.append(table if one.threshold is None else {**table, "threshold": one.threshold})
+        given = [label] if isinstance(label, str) else label
+        one = schemas.Own(definitions=given) if isinstance(given, list) else given
+        tables.append({"name": name, **one.model_dump(exclude_none=True)})
     return {"name": "own", "labels": tables}
 
 

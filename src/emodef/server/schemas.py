@@ -56,23 +56,25 @@ class Line(BaseModel):
 
 
 class Own(Strict):
-    """A label of the client's own, told at length."""
+    """A label of the client's own, told at length: definition or definitions, not both."""
 
-    definitions: Strings = Field(default_factory=list, description="What it means, one or several ways")
+    definition: str | None = Field(default=None, description="What it means")
+    definitions: Strings | None = Field(default=None, description="What it means, in one or several ways")
     examples: Strings = Field(default_factory=list, description="Texts that show it")
     threshold: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = Field(
         default=None, description="What its probability must exceed"
     )
 
 
-OwnLabels = dict[Name, str | Own]
+OwnLabel = str | Strings | Own  # a definition, several, or more
+OwnLabels = dict[Name, OwnLabel]
 
 
 class ScoreRequest(Choices):
     """Texts to score against labels of the client's own."""
 
     texts: Texts = Field(description="The texts")
-    labels: OwnLabels = Field(min_length=1, description="Name -> definition, or more")
+    labels: OwnLabels = Field(min_length=1, description="Name -> definition, several, or more")
     known: bool | Strings = Field(
         False,
         description="Labels of the model beside these: true for all (a name of both is then refused), or a list of names (one that is also "

@@ -236,7 +236,7 @@ def _checked(fields: dict[str, Any]) -> schemas.JobRequest:
     try:
         return schemas.JobRequest.model_validate(given)
     except ValidationError as error:
-        raise fault_of_fields(error) from None
+        raise fault_of_fields(error, schemas.JobRequest.model_fields) from None
 
 
 def _kind(filename: str, given: str | None) -> tuple[str, str]:
@@ -254,7 +254,7 @@ def _kind(filename: str, given: str | None) -> tuple[str, str]:
     return name, kind
 
 
-def _labels(given: str | None) -> dict[str, str | schemas.Own] | None:
+def _labels(given: str | None) -> schemas.OwnLabels | None:
     if given is None:
         return None
     try:
