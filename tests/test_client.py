@@ -69,6 +69,11 @@ def test_errors_say_what_the_server_said(client: Client, server: Running) -> Non
         list(client.stream(["a"], level="mood"))
     with pytest.raises(ServerError, match="no answer came"):
         Client("http://127.0.0.1:9", retries=0, timeout=2).labels()
+    for labels in ("mine.toml", None, ["awe"]):
+        with pytest.raises(SettingsError, match=r"a mapping of names to definitions.*tomllib"):
+            client.score(["x"], labels)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=r"not 'mine.toml'"):
+        client.explain("x", own="mine.toml")  # type: ignore[arg-type]
     for address in ("127.0.0.1:8000", "ftp://x", "", "http://x:80800", "http://x:abc", "http://[::1"):
         with pytest.raises(SettingsError, match="address"):
             Client(address)

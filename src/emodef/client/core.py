@@ -25,7 +25,7 @@ from emodef.client.types import Explanation, Job, KnownLabel, Prediction, Proble
 from emodef.errors import SettingsError
 
 Threshold = Literal["tuned", "fixed"] | float
-OwnLabel = str | Mapping[str, Any]
+OwnLabel = str | Sequence[str] | Mapping[str, Any]
 PIECE = 2**18
 LINES = "application/x-ndjson"
 NOT_AGAIN = frozenset(
@@ -38,8 +38,8 @@ class Client:
 
     timeout: seconds without a byte. retries: how often a request is sent again that was refused because the server is busy,
     starting or stopping (when it says) or whose connection was closed before an answer; one that timed out is not, nor what
-    `stream` and `submit` send. Every method raises ServerError, and OSError only for files of this machine; an address or a key that
-    cannot be used raises SettingsError at once.
+    `stream` and `submit` send. Every method raises ServerError, and OSError only for files of this machine; an address, a key
+    or labels of one's own that cannot be used raise SettingsError at once.
     """
 
     def __init__(
@@ -117,10 +117,10 @@ class Client:
         threshold: Threshold | None = None,
         all_scores: bool = True,
     ) -> list[Prediction]:
-        """Predictions over labels of your own, name -> definition, or an object with definitions, examples, threshold."""
+        """Predictions over labels of your own, name -> definition, several, or an object with definitions, examples, threshold."""
         asked = {
             "texts": _listed(texts),
-            "labels": dict(labels),
+            "labels": _own(labels),
             "known": known if isinstance(known, bool) else _listed(known),
             "threshold": threshold,
             "all_scores": all_scores,
@@ -140,7 +140,7 @@ class Client:
             "text": text,
             "labels": None if labels is None else _listed(labels),
             "level": level,
-            "own": None if own is None else dict(own),
+            "own": None if own is None else _own(own),
         }
         return self._json(answers.explanation, "POST", "/v1/explain", asked)
 
@@ -338,6 +338,15 @@ def _checked(key: str) -> str:
             "the API key is empty, or holds a character that cannot be sent, perhaps a long dash; copy it again"
         )
     return key
+
+
+def _own(labels: object) -> dict[str, Any]:
+    """Labels of one's own as JSON has them. Raises SettingsError for what is no mapping, such as the path of a label file."""
+    if not isinstance(labels, Mapping):
+        raise SettingsError(
+            f"labels of your own are a mapping of names to definitions, not {labels!r:.60}; tomllib.load reads one from a label file"
+        )
+    return dict(labels)
 
 
 def _listed(given: str | Iterable[str]) -> list[str]:
