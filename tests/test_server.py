@@ -21,7 +21,6 @@ TEXTS = [
     "the chairs",
     "happy " * 60,
 ]
-OWN = {"delight": "Being happy", "name": {"definitions": ["angry", "furious"], "threshold": 0.2}}
 
 
 def labels_of(found: dict[str, Any]) -> dict[str, float]:
@@ -77,61 +76,6 @@ def test_top_k_and_scores_left_out(server: Running, predictor: Predictor) -> Non
         assert list(labels_of(one)) == list(its.scores)[:2]
         assert "scores" not in one
     assert server.ask("POST", "/v1/predict", {"texts": []})[2]["predictions"] == []
-
-
-def test_own_labels(server: Running, predictor: Predictor) -> None:
-    status, _, found = server.ask("POST", "/v1/score", {"texts": TEXTS, "labels": OWN, "known": ["fear"]})
-    assert status == 200
-    tables = [
-        {"name": "delight", "definitions": ["Being happy"]},
-        {"name": "name", "definitions": ["angry", "furious"], "threshold": 0.2},
-    ]
-    own = predictor.with_labels({"name": "own", "labels": tables}, known=["fear"])
-    for one, its in zip(found["predictions"], own.predict(TEXTS), strict=True):
-        assert one["scores"] == pytest.approx(its.scores, abs=1e-6)
-        assert list(labels_of(one)) == [name for name, _ in its.labels]
-    assert {"delight", "name", "fear"} == set(found["predictions"][0]["scores"])
-
-
-@pytest.mark.parametrize(
-    ("labels", "known", "told"),
-    [
-        ({}, False, "labels"),
-        ({"a": ""}, False, "labels"),
-        ({"a": "same", "b": "same"}, False, "labels"),
-        ({"a": "x"}, ["nobody"], "labels"),
-        ({"a": {"definition": "x", "definitions": ["y"]}}, False, "labels"),
-        ({"a": ["x", 3]}, False, "labels.a[1]"),
-        ({"a": {"definition": ["x"]}}, False, "labels.a.definition"),
-        ({"a": {"definitions": ["x"], "threshold": 1}}, False, "labels.a"),
-    ],
-    ids=str,
-)
-def test_own_labels_that_do_not_do(server: Running, labels: Any, known: Any, told: str) -> None:
-    status, _, found = server.ask("POST", "/v1/score", {"texts": ["x"], "labels": labels, "known": known})
-    assert (status, found["error"]["code"]) == (422, "invalid")
-    assert found["error"]["field"].startswith(told)
-
-
-def test_own_labels_are_told_as_in_a_label_file(server: Running) -> None:
-    """Several ways to say the same; and what is misspelt is told as it is of a file."""
-    one = {"definitions": ["Being happy"], "examples": ["so glad"], "threshold": 0.2}
-    for labels in (
-        ({"a": "Being happy"}, {"a": {"definition": "Being happy"}}, {"a": ["Being happy"]}),
-        ({"a": {"definition": "Being happy", **{k: one[k] for k in ("examples", "threshold")}}}, {"a": one}),
-        ({"a": ["happy", "glad"]}, {"a": {"definitions": ["happy", "glad"]}}),
-    ):
-        answers = [server.ask("POST", "/v1/score", {"texts": TEXTS, "labels": its}) for its in labels]
-        assert [status for status, _, _ in answers] == [200] * len(labels)
-        assert all(found == answers[0][2] for _, _, found in answers)
-    for content, name, meant in (
-        ({"labels": {"a": {"defintion": "x"}}}, "labels.a.defintion", "'definition'"),
-        ({"labels": {"a": "x"}, "thresold": 0.2}, "thresold", "'threshold'"),
-        ({"labels": {"a": {"colour": "x"}}}, "labels.a.colour", "there are: definition, definitions"),
-    ):
-        status, _, found = server.ask("POST", "/v1/score", {"texts": ["x"], **content})
-        assert (status, found["error"]["field"]) == (422, name)
-        assert meant in found["error"]["message"]
 
 
 def test_explanations_are_the_predictor_s(server: Running, predictor: Predictor) -> None:
@@ -220,7 +164,19 @@ def test_errors_have_one_shape(server: Running) -> None:
         assert found["error"]["message"]
         assert CODES[code][0] == expected
     assert server.ask("POST", "/v1/predict", {"texts": ["a", 3]})[2]["error"]["field"] == "texts[1]"
-    assert server.ask("GET", "/v1/predict")[1]["allow"] == "POST"
+    for method, path, allowed in (
+        ("GET", "/v1/predict", "POST"),
+        ("PUT", f"/v1/jobs/{'0' * 32}", "DELETE, GET"),
+        ("POST", "/health", "GET, HEAD"),
+        ("POST", "/openapi.json", "GET, HEAD"),
+        ("POST", "/", "GET, HEAD"),
+    ):
+        status, headers, _ = server.ask(method, path)
+        assert (status, headers["allow"]) == (405, allowed)
+    for path in ("/health", "/ready", "/"):
+        status, headers, body = server.ask("HEAD", path)
+        assert (status, body) == (200, b"")
+        assert headers["content-length"] != "0"
 
 
 def test_every_answer_has_the_headers_of_all(server: Running) -> None:

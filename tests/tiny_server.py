@@ -123,7 +123,7 @@ def told(response: HTTPResponse) -> tuple[int, dict[str, str], Any]:
     body = response.read()
     headers = {name.lower(): value for name, value in response.getheaders()}
     is_json = headers.get("content-type", "").startswith("application/json")
-    return response.status, headers, json.loads(body) if is_json else body
+    return response.status, headers, json.loads(body) if is_json and body else body
 
 
 @contextmanager

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,6 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute, Match
 
 import emodef
 from emodef.predictor import Predictor
@@ -83,7 +85,7 @@ def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> 
         docs_url=None,  # they would load scripts from elsewhere
         redoc_url=None,
     )
-    found = []
+    found: list[BaseRoute] = []
     for router in (predicting.router, streaming.router, uploads.router, health.router):
         app.include_router(router)
         found += router.routes
@@ -92,7 +94,7 @@ def create_app(settings: ServerSettings, predictor: Predictor | None = None) -> 
 
         found += (pages := routes())
         app.router.routes.extend(pages)
-    app.add_exception_handler(HTTPException, _of_status)
+    app.add_exception_handler(HTTPException, partial(_of_status, found))
     app.add_exception_handler(RequestValidationError, _of_parameters)
     paths = frozenset(path for route in found if "{" not in (path := getattr(route, "path", "{")))
     app.add_middleware(Guard, settings=settings, metrics=metrics, paths=paths)
@@ -118,11 +120,18 @@ def _document(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-async def _of_status(request: Request, error: Exception) -> Response:
+async def _of_status(routes: Iterable[BaseRoute], request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # the first route of several with this path named only its own
+        methods = set(headers.get("Allow", "").split(", ")) - {""}
+        for route in routes:
+            if route.matches(request.scope)[0] is not Match.NONE:
+                methods |= getattr(route, "methods", None) or set()
+        headers["Allow"] = ", ".join(sorted(methods))
     remedy = {404: "; /openapi.json lists what there is", 405: f": {request.method} is not for this address"}
     message = str(error.detail) + remedy.get(error.status_code, "")
-    raise Fault(status_code(error.status_code), message, headers=error.headers)
+    raise Fault(status_code(error.status_code), message, headers=headers)
 
 
 async def _of_parameters(_: Request, error: Exception) -> Response:

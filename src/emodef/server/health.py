@@ -13,12 +13,14 @@ from emodef.server.waiting import as_json, state_of
 router = APIRouter(tags=["health"])
 
 
+@router.head("/health", include_in_schema=False)  # as some that look after servers ask
 @router.get("/health", responses=responses(schemas.Health))
 async def health() -> Response:
     """Whether the process answers; start it anew if it does not."""
     return as_json({"status": "ok"})
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready", responses=responses(schemas.Health))
 async def ready(request: Request) -> Response:
     """Whether requests should be sent here: the model is loaded, and not too much is waiting for it."""
