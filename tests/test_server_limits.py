@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import select
-import shutil
 import signal
 import socket
 import threading
@@ -82,30 +81,6 @@ def test_too_much(
     found = strict.ask("POST", path, content)
     assert (found[0], found[2]["error"]["code"], found[2]["error"]["field"]) == (status, code, field)
     assert strict.ask("POST", "/v1/predict", {"texts": ["b" * 500] * 8})[0] == 200
-
-
-def test_emoji_count_as_the_words_they_are_read_as(tiny_light: Path, tmp_path: Path) -> None:
-    """A character of these is read as sixty: what is short as it is sent would keep the model for a minute."""
-    wordy, model = "\U0001f501\U0001f5f3", shutil.copytree(tiny_light, tmp_path / "model")
-    about = json.loads((model / "model.json").read_text())
-    about["encoding"]["emoji"] = "words"
-    (model / "model.json").write_text(json.dumps(about))
-    kind, line = {"Content_Type": "application/x-ndjson"}, json.dumps(wordy * 1000).encode()
-    with running(model, jobs=tmp_path / "jobs") as server:
-        for path, content in (
-            ("/v1/predict", {"texts": ["happy", wordy * 1000]}),
-            ("/v1/score", {"texts": ["happy"], "labels": {"a": wordy * 40}}),
-            ("/v1/explain", {"text": wordy * 100}),
-        ):
-            status, _, found = server.ask("POST", path, content)
-            assert (status, found["error"]["code"]) == (413, "text_too_long"), path
-            assert "characters with its emoji read as words" in found["error"]["message"]
-        found = server.ask("POST", "/v1/predict/stream", raw=line + b'\n"happy"\n', **kind)[2].splitlines()
-        assert json.loads(found[0])["error"]["code"] == "text_too_long"
-        assert json.loads(found[1])["tokens"] == 1
-        assert (
-            server.ask("POST", "/v1/predict", {"texts": ["\U0001f602" * 40_000]})[0] == 200
-        )  # a run is read once
 
 
 @pytest.mark.parametrize("declared", [True, False])

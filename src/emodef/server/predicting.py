@@ -12,12 +12,13 @@ from emodef.server import schemas
 from emodef.server.answers import check_sizes, told
 from emodef.server.bodies import body_of, known_options, read, responses
 from emodef.server.faults import Fault
-from emodef.server.waiting import answered, as_json, aside, facts_of, state_of
+from emodef.server.waiting import answered, as_json, aside, dumped, facts_of, state_of
 
 if TYPE_CHECKING:
     from emodef.predictor import Predictor
     from emodef.server.app import State
 
+A_SCORE = 30  # characters of a label and its probability, about
 router = APIRouter(prefix="/v1", tags=["prediction"])
 
 
@@ -121,8 +122,15 @@ async def predicted(
 ) -> Response:
     """The answer to a request's texts, which `work` finds by way of the queue."""
     found = await answered(request, work)
-    predictions = [told(one, asked.top_k, asked.all_scores) for one in found]
-    return as_json({"model": state_of(request).answers.model, "predictions": predictions})
+    model = dumped(state_of(request).answers.model)
+
+    def written() -> bytes:
+        # one by one: whatever thread it is done in, a call of json's keeps all others waiting
+        predictions = ",".join(dumped(told(one, asked.top_k, asked.all_scores)) for one in found)
+        return f'{{"model":{model},"predictions":[{predictions}]}}'.encode()
+
+    size = sum(len(one.names) for one in found) * A_SCORE
+    return Response(await aside(size, written), media_type="application/json")
 
 
 def note(request: Request, texts: Sequence[str]) -> None:

@@ -39,9 +39,13 @@ def facts_of(request: Request) -> dict[str, Any]:
 
 
 def as_json(content: Any, status: int = 200) -> Response:
+    """An answer of strict JSON."""
+    return Response(dumped(content), status_code=status, media_type="application/json")
+
+
+def dumped(content: Any) -> str:
     """Strict JSON; texts stand as they are, not as escapes."""
-    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    return Response(body, status_code=status, media_type="application/json")
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class Streamed(Response):
@@ -64,7 +68,7 @@ class Streamed(Response):
 
 
 async def aside(size: int, call: Callable[[], Answer]) -> Answer:
-    """What `call` returns, which looks at `size` characters: in a thread where they are many, else at once."""
+    """What `call` returns, which reads or writes about `size` characters: in a thread where they are many, else at once."""
     return await run_in_threadpool(call) if size > LARGE else call()
 
 
