@@ -168,7 +168,19 @@ def test_the_page_s_python(shipped: Running, tmp_path: Path, monkeypatch: pytest
     exec(compile(code, "docs/server.md", "exec"), found)
     assert (tmp_path / "labelled.jsonl").read_text().count("\n") == found["job"].rows == 140
     assert [word.text for word in found["words"]] == ["Thank", "you", "so", "much", "!"]
-    assert set(found["awe"][0].scores) == {"awe"}
+    assert [label.name for label in found["awe"][0].labels] == ["awe"]
+
+
+def test_the_page_s_own_labels_are_found(shipped: Running) -> None:
+    """With the very answer that it shows, but for other processors' rounding."""
+    command = next(its for its in blocks("bash") if "homesickness" in its)
+    (asked,) = re.findall(r"-d '(.*?)'", command, re.DOTALL)
+    (shown,) = (json.loads(its) for its in blocks("json") if "homesickness" in its)
+    found = shipped.ask("POST", "/v1/score", json.loads(asked))[2]
+    for its, told in zip(found["predictions"], shown["predictions"], strict=True):
+        assert [one["name"] for one in its["labels"]] == [one["name"] for one in told["labels"]]
+        assert list(its["scores"].values()) == pytest.approx(list(told["scores"].values()), abs=0.005)
+        assert its.keys() == told.keys()
 
 
 def test_the_page_names_every_limit_and_code() -> None:
