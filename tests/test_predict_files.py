@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emodef.corpora.quoted import MAX_QUOTED
 from emodef.errors import DataError, SettingsError
 from emodef.files.job import PART_SIZE, predict_file
 from emodef.files.predictions import Options
-from emodef.files.records import MAX_QUOTED
 from emodef.files.sources import open_source
 from emodef.predictor import Predictor
 from tiny_files import OUTPUTS, TEXTS, predicted, rows_of

@@ -1,4 +1,4 @@
-"""Rows of a user's CSV, TSV, JSONL or Parquet file, each with its row number. Imports the standard library and errors.
+"""Rows of a user's CSV, TSV, JSONL or Parquet file, each with its row number. Imports quoted, errors.
 
 Row numbers are the file's own lines, counted from 1, header included; a row over several lines has the number of its
 first. Parquet has no lines: its rows count from 1. A row that cannot be taken apart goes to `bad`, never away unseen.
@@ -6,7 +6,6 @@ first. Parquet has no lines: its rows count from 1. A row that cannot be taken a
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from emodef.corpora.quoted import QuotedRows
 from emodef.errors import DataError, require
 
 BadRow = Callable[[int, str], None]  # (row, what is wrong with it)
@@ -25,7 +25,6 @@ Rows = Iterator[tuple[int, dict[str, Any]]]
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _SEPARATORS = (",", ";", "\t")
 KEYS_OF = 1_000  # so many objects of a JSONL file are looked at for its columns
-_MAX_FIELD = 2**31 - 1  # characters; csv's own limit of 131,072 is less than a long document has
 
 
 @dataclass(frozen=True)
@@ -106,47 +105,25 @@ def _delimited(path: Path, quoting: bool) -> Table:
 def _quoted_rows(path: Path, separator: str) -> Iterator[tuple[int, list[str] | str]]:
     """(row, fields) or (row, what is wrong). After a fault it goes on with the very next line, so that a quote that is
     never closed costs its own line and not the rest of the file."""
-    usual_limit = csv.field_size_limit(_MAX_FIELD)
-    try:
-        number = 0
-        with _text_lines(path) as lines:
-            waiting: deque[str] = deque()
-            while True:
-                taken: list[str] = []
-                reader = csv.reader(_taking(waiting, lines, taken), delimiter=separator, strict=True)
-                try:
-                    fields: list[str] | str = next(reader)
-                except StopIteration:
-                    return
-                except csv.Error as error:
-                    fields = quote_fault(str(error))
-                    waiting.extendleft(reversed(taken[1:]))
-                    del taken[1:]
-                yield number + 1, fields
-                number += len(taken)
-    finally:
-        csv.field_size_limit(usual_limit)
+    quoted = QuotedRows(separator)
+    with _text_lines(path) as lines:
+        waiting: deque[str] = deque()
+        row = 1
+        while line := waiting.popleft() if waiting else next(lines, ""):
+            taken: list[str] = []
+            fields = quoted.fields(row, line, _taking(waiting, lines, taken))
+            if isinstance(fields, str):
+                waiting.extendleft(reversed(taken))
+                taken = []
+            yield row, fields
+            row += 1 + len(taken)
 
 
 def _taking(waiting: deque[str], lines: Iterator[str], taken: list[str]) -> Iterator[str]:
     """Lines put back, then the file's; `taken` gets each one."""
-    while True:
-        line = waiting.popleft() if waiting else next(lines, None)
-        if line is None:
-            return
+    while line := waiting.popleft() if waiting else next(lines, ""):
         taken.append(line)
         yield line
-
-
-def quote_fault(message: str) -> str:
-    """What csv says of a row that it cannot take apart, in words that a user can act on."""
-    if "unexpected end" in message:
-        return "a quote that opens in this row is never closed"
-    if "expected after" in message:
-        return 'a quote inside a quoted field is not doubled ("")'
-    if "new-line character" in message:
-        return "a carriage return stands outside quotes; save the file with line ends LF or CRLF, or quote that field"
-    return message
 
 
 def _literal_rows(path: Path, separator: str) -> Iterator[tuple[int, list[str] | str]]:

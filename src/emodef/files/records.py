@@ -1,4 +1,4 @@
-"""Rows of CSV, TSV, JSONL and plain text, read from bytes, each with where it stands and as it stands. Imports corpora for a bad row alone.
+"""Rows of CSV, TSV, JSONL and plain text, read from bytes, each with where it stands and as it stands. Imports corpora for quotes alone.
 
 A row's number is its line's, counted from 1, header included; a row over several lines has the number of its first.
 A row keeps its raw text beside its values, so that what was read can be written again to the letter.
@@ -11,16 +11,15 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-MAX_QUOTED = (
-    2**24
-)  # bytes over which a quoted field may run from line to line: else one stray quote takes the whole file
+if TYPE_CHECKING:
+    from emodef.corpora.quoted import QuotedRows
+
 DEEPEST = 200  # levels of a JSON row: Python goes down some hundreds, and it has gone down some already
 _BRACKETS = re.compile(rb"[\[\]{}]")
 # possessive: a string that is never closed is looked through once, not once for each quote in it
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_MAX_FIELD = 2**31 - 1  # characters; csv's own limit of 131,072 is less than a long document has
 
 
 @dataclass(frozen=True)
@@ -150,6 +149,7 @@ def delimited_records(lines: Lines, separator: str, quoting: bool, width: int | 
     the last line end is no line.
     quoting: whether quotes hold a field together; a quote that is never closed then costs its own line alone.
     """
+    rows: QuotedRows | None = None
     while line := lines.take():
         text, problem = decoded(line)
         row = lines.row
@@ -160,7 +160,8 @@ def delimited_records(lines: Lines, separator: str, quoting: bool, width: int | 
         if not quoting or ('"' not in body and "\r" not in body):
             fields = body.split(separator)
         else:
-            fields, body, end, problem = _quoted(lines, text, separator, problem, len(line))
+            rows = rows or _quoted_rows(separator)
+            fields, body, end, problem = _quoted(rows, lines, line)
         if isinstance(fields, str):
             yield Record(row, body, None, end, problem or fields)
         elif width is not None and len(fields) != width:
@@ -169,45 +170,33 @@ def delimited_records(lines: Lines, separator: str, quoting: bool, width: int | 
             yield Record(row, body, list(fields), end, problem)
 
 
-def _quoted(
-    lines: Lines, first: str, separator: str, problem: str, size: int
-) -> tuple[list[str] | str, str, str, str]:
+def _quoted_rows(separator: str) -> QuotedRows:
+    from emodef.corpora.quoted import QuotedRows  # imports csv, which few inputs need
+
+    return QuotedRows(separator)
+
+
+def _quoted(rows: QuotedRows, lines: Lines, first: bytes) -> tuple[list[str] | str, str, str, str]:
     """(fields or what is wrong, raw text, line end, problem) of the row that starts with the line `first`."""
-    import csv
-
-    csv.field_size_limit(_MAX_FIELD)
     more: list[bytes] = []
-    texts = [first]
-    problems = [problem]
+    text, problem = decoded(first)
 
-    def feed() -> Iterator[str]:
-        nonlocal size
-        yield first
-        while size < MAX_QUOTED and (line := lines.take()):
-            text, fault = decoded(line)
-            size += len(line)
+    def following() -> Iterator[str]:
+        nonlocal problem
+        while line := lines.take():
             more.append(line)
-            texts.append(text)
-            problems.append(fault)
+            text, fault = decoded(line)
+            problem = problem or fault
             yield text
 
-    try:
-        fields: list[str] | str = next(csv.reader(feed(), delimiter=separator, strict=True))
-    except csv.Error as error:
+    found = rows.fields(lines.row, text, following())
+    if isinstance(found, str):
         lines.put_back(more)
-        return _quote_fault(str(error)), *parted(first), problem
-    body, end = parted("".join(texts))
-    return fields, body, end, next(filter(None, problems), "")
+        return found, *parted(text), decoded(first)[1]
+    body, end = parted(decoded(b"".join([first, *more]))[0])
+    return found, body, end, problem
 
 
 def _ragged(found: int, width: int, quoting: bool) -> str:
     remedy = "quote a field that contains the separator" if quoting else "no field may contain a tab"
     return f"{found} field{'' if found == 1 else 's'}, but the header names {width} columns; {remedy}"
-
-
-def _quote_fault(message: str) -> str:
-    from emodef.corpora.tables import quote_fault
-
-    if "unexpected end" in message:
-        return f"a quote that opens in this row is not closed within {MAX_QUOTED:,} bytes"
-    return quote_fault(message)

@@ -1,0 +1,70 @@
+"""Rows of fields that may stand in quotes, over several lines too, in time that no quote makes longer. Standard library only."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+
+# characters over which a row may run from line to line: else one stray quote takes the whole file
+MAX_QUOTED = 2**24
+_MAX_FIELD = 2**31 - 1  # characters; csv's own limit of 131,072 is less than a long document has
+
+
+class QuotedRows:
+    """Takes the rows of one input apart, in their order.
+
+    A row that is open at the end of a line is open in one way only: within quotes. So where one has gone wrong further on, every
+    row that begins on its way and is open at the end of its own first line goes wrong at that same place, and is not followed there
+    again. What is known of a row is thus known from those before it, as far as this object has seen them.
+    """
+
+    def __init__(self, separator: str) -> None:
+        # for all of the process, and not put back: another thread may be reading, too
+        csv.field_size_limit(_MAX_FIELD)
+        self.separator = separator
+        self._until = 0  # rows that begin before this line and stay open share `_fault`
+        self._fault = ""
+
+    def fields(self, row: int, first: str, following: Iterable[str]) -> list[str] | str:
+        """The fields of the row that begins with the line `first`, numbered `row`; or what is wrong with it.
+
+        following: the lines behind it, each with its end; as many are taken as the row goes on. A caller gives them again
+        where the row is wrong, so that it costs its first line alone.
+        """
+        is_known = row < self._until
+        taken = 0
+
+        def lines() -> Iterator[str]:
+            nonlocal taken
+            yield first
+            size = len(first)
+            if is_known:
+                return
+            for line in following:
+                taken += 1
+                yield line
+                size += len(line)
+                if size >= MAX_QUOTED:
+                    return
+
+        try:
+            return next(csv.reader(lines(), delimiter=self.separator, strict=True))
+        except csv.Error as error:
+            is_open = "unexpected end" in str(error)
+            if is_known and is_open:
+                return self._fault
+            fault = _in_words(str(error))
+            if taken:
+                self._fault, self._until = fault, row + taken + is_open
+            return fault
+
+
+def _in_words(message: str) -> str:
+    """What csv says of a row that it cannot take apart, in words that a user can act on."""
+    if "unexpected end" in message:
+        return f"a quote that opens in this row is never closed, or not within {MAX_QUOTED:,} characters"
+    if "expected after" in message:
+        return 'a quote inside a quoted field is not doubled ("")'
+    if "new-line character" in message:
+        return "a carriage return stands outside quotes; save the file with line ends LF or CRLF, or quote that field"
+    return message
