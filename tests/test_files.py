@@ -280,7 +280,7 @@ def test_formats_not_known(write: Any) -> None:
 
 BAD_CSV = [
     (b"b,joy,more\n", "3 fields, but the header names 2 columns"),
-    (b"b\n", "1 fields, but the header names 2 columns"),
+    (b"b\n", "1 field, but the header names 2 columns"),
     (b"  ,joy\n", "the text is empty"),
     (b"b,\n", "has no label"),
     (b"b,angr\n", "no label 'angr'; did you mean anger?"),

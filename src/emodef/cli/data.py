@@ -93,6 +93,7 @@ def show(
     )
     columns |= {"label_set": labels}
     splits = load_corpus(name, data_dir=data_dir, on_error=on_error.value, **columns)
+    options.report_notes(splits.values())
     found = describe(splits, examples=examples, seed=seed)
     if json:
         options.print_json(found.to_dict())

@@ -27,7 +27,8 @@ def fit(
         str,
         typer.Option(
             metavar="FILE",
-            help="Labelled texts: a file, a folder with train, dev and test files, or a published corpus's name.",
+            help="Labelled texts: a file, a folder with train, dev and test files, or a published corpus's name. In .tsv quotes are part "
+            "of the text; in .csv, parted by tabs too, they hold fields together.",
             rich_help_panel="Data",
         ),
     ],

@@ -291,14 +291,22 @@ def print_json(content: object) -> None:
 
 
 def report_problems(splits: Iterable[Corpus], quiet: bool = False) -> None:
-    """Say which rows `--on-error skip` left out: how many, and the first of them."""
-    problems = list(dict.fromkeys(p for corpus in splits for p in corpus.problems if p.kind == "skipped"))
-    if not problems or quiet:
+    """Say which rows `--on-error skip` left out: how many, and the first of them; and `report_notes`."""
+    if quiet:
         return
+    splits = list(splits)
+    report_notes(splits)
+    problems = list(dict.fromkeys(p for corpus in splits for p in corpus.problems if p.kind == "skipped"))
     for problem in problems[:SHOWN_PROBLEMS]:
         typer.echo(f"note: {problem}", err=True)
     if len(problems) > SHOWN_PROBLEMS:
         typer.echo(f"note: {len(problems):,} rows left out in all; 'emodef data show' counts them", err=True)
+
+
+def report_notes(splits: Iterable[Corpus]) -> None:
+    """Say what else is to be known of the files, each thing once."""
+    for note in dict.fromkeys(note for corpus in splits for note in corpus.notes):
+        typer.echo(f"note: {note}", err=True)
 
 
 def report_unused(splits: Mapping[str, Corpus], quiet: bool = False) -> None:

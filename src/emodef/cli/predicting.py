@@ -84,7 +84,8 @@ def predict(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Texts from a file: .txt (a line each), .csv, .tsv, .jsonl or .parquet. Parquet also from an address that "
+            help="Texts from a file: .txt (a line each), .csv, .tsv (as it stands, quotes too; with --input-format csv they hold "
+            "fields together), .jsonl or .parquet. Parquet also from an address that "
             "polars reads (s3://, gs://, az://: not tested here; file:// is).",
             rich_help_panel=_DATA,
         ),
@@ -342,6 +343,12 @@ def _tell(summary: Summary, source: Source) -> None:
         typer.echo(
             f"note: {source.table.name}:{row}: the key {key!r} is left out, the first row lacks it; write JSON (--json), or give the "
             "rows as a --file",
+            err=True,
+        )
+    if summary.in_quotes:
+        typer.echo(
+            f"note: {source.table.name}:{summary.in_quotes}: a field stands in double quotes, which are read as part of it; if they "
+            "hold fields together: --input-format csv",
             err=True,
         )
     if summary.long_texts:

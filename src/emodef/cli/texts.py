@@ -20,12 +20,12 @@ GAP = 2
 
 def show(source: Source, predictor: Predictor, options: Options, part_size: int) -> Summary:
     """Predict every row of `source` and print it for people."""
-    from emodef.files.job import Summary, names_of, no_text
+    from emodef.files.job import Summary, names_of, no_text, noted
     from emodef.files.predictions import TERMINAL, Plan, has_text, predict_rows
 
     plan = Plan(source.table, TERMINAL, options, names_of(predictor, options))
     summary, is_there = Summary(), False
-    for part in source.parts(part_size, {}):
+    for part in noted(source.parts(part_size, {}), plan, summary):
         is_there |= has_text(part, plan.table)
         found = predict_rows(part, predictor, plan)
         typer.echo("\n".join(lines(part, found, plan)))

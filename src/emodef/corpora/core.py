@@ -35,7 +35,8 @@ class Corpus:
     labels: uint8 (n, K), 1 where the text has the label. ids: n identifiers, the source's own if it has any.
     intensity: float32 (n,), strength of the emotion between 0 and 1, for corpora that rate it.
     extra: further columns; every value is a list or array of length n.
-    problems: the rows of the source that are not here. repairs: what was mended -> in how many texts.
+    problems: the rows of the source that are not here. repairs: what was mended -> in how many texts. notes: what else is to be
+    known of the source, a sentence each.
 
     Raises DataError if the parts do not fit together.
     """
@@ -50,6 +51,7 @@ class Corpus:
     extra: dict[str, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     repairs: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         what, n = f"corpus {self.name!r}, split {self.split!r}", len(self.texts)
@@ -79,7 +81,7 @@ class Corpus:
         return [[names[k] for k in np.flatnonzero(row)] for row in self.labels]
 
     def take(self, indices: ArrayLike) -> Corpus:
-        """The texts at `indices`, in that order, with their columns; problems and repairs stay those of the whole."""
+        """The texts at `indices`, in that order, with their columns; problems, repairs and notes stay those of the whole."""
         rows = np.asarray(indices, dtype=np.intp).ravel()
         return Corpus(
             name=self.name,
@@ -95,6 +97,7 @@ class Corpus:
             },
             problems=self.problems,
             repairs=self.repairs,
+            notes=self.notes,
         )
 
 
@@ -109,6 +112,7 @@ class Reading:
     intensity: list[float] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     repairs: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         check_on_error(self.on_error)
@@ -159,6 +163,7 @@ class Reading:
             extra=extra or {},
             problems=self.problems,
             repairs=self.repairs,
+            notes=self.notes,
         )
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from emodef.corpora.cells import LabelCells, UnusableRow, cell, check_characters, is_missing, listed
 from emodef.corpora.core import Corpus, Reading, check_on_error
-from emodef.corpora.tables import SUFFIXES, Table, open_table
+from emodef.corpora.quoted import is_quoted
+from emodef.corpora.tables import AS_CSV, SUFFIXES, Table, open_table
 from emodef.definitions import read_labels
 from emodef.errors import DataError, SettingsError
 from emodef.labels import LabelSet
@@ -95,7 +96,7 @@ def read_file(
         table = open_table(file, quoting=quoting)
         columns = _find_columns(table, wanted, cells, file, allow_unlabelled)
         rows = _Rows(file, columns, cells, split, allow_unlabelled)
-        splits |= _read_table(table, rows, on_error, limit)
+        splits |= _read_table(table, rows, on_error, limit, quoting)
     name = Path(path).stem or str(path)
     labels = _derived(splits, label_columns or (), name, path) if given is None else given
     order = sorted(splits, key=lambda split: (*SPLITS.values(), split).index(split))
@@ -268,7 +269,9 @@ class _Rows:
         return identifier
 
 
-def _read_table(table: Table, rows: _Rows, on_error: str, limit: int | None) -> dict[str, Reading]:
+def _read_table(
+    table: Table, rows: _Rows, on_error: str, limit: int | None, quoting: bool | None
+) -> dict[str, Reading]:
     """The rows of one file by split; what could not be used stands with its first split."""
     unusable = Reading(on_error)
     splits: dict[str, Reading] = {}
@@ -293,8 +296,22 @@ def _read_table(table: Table, rows: _Rows, on_error: str, limit: int | None) -> 
             f"its {len(problems)} rows are malformed, the first: {problems[0]}" if problems else "it is empty"
         )
         raise DataError(f"has no row to use: {why}", rows.path)
-    next(iter(splits.values())).problems.extend(unusable.problems)
+    first = next(iter(splits.values()))
+    first.problems.extend(unusable.problems)
+    first.notes.extend(_notes(rows.path, splits, quoting))
     return splits
+
+
+def _notes(path: Path, splits: Mapping[str, Reading], quoting: bool | None) -> list[str]:
+    if quoting is not None or path.suffix.lower() != ".tsv":
+        return []
+    count = sum(is_quoted(text) for reading in splits.values() for text in reading.texts)
+    return [f"{path}: {_in_quotes(count)}; if they hold fields together: {AS_CSV}"] if count else []
+
+
+def _in_quotes(count: int) -> str:
+    texts = "1 text stands" if count == 1 else f"{count:,} texts stand"
+    return f"{texts} in double quotes, which are read as part of {'it' if count == 1 else 'them'}"
 
 
 def _text(values: Mapping[str, Any], column: str) -> str:

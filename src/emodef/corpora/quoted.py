@@ -1,9 +1,12 @@
-"""Rows of fields that may stand in quotes, over several lines too, in time that no quote makes longer. Standard library only."""
+"""Rows of fields that may stand in quotes, over several lines too, in time that no quote makes longer. Imports errors."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+from emodef.errors import DataError
 
 # characters over which a row may run from line to line: else one stray quote takes the whole file
 MAX_QUOTED = 2**24
@@ -57,6 +60,33 @@ class QuotedRows:
             if taken:
                 self._fault, self._until = fault, row + taken + is_open
             return fault
+
+
+def is_quoted(cell: str) -> bool:
+    """Whether a cell that was read as it stands looks as if it had been written in quotes: with those within it doubled, or empty."""
+    within = cell[1:-1]
+    is_around = len(cell) > 1 and cell.startswith('"') and cell.endswith('"')
+    return is_around and '"' not in within.replace('""', "") and ('""' in within or not within)
+
+
+def ragged(cells: Sequence[str], columns: int, quoting: bool, remedy: str) -> str:
+    """What is wrong with a row of another number of cells than there are columns. remedy: how quotes are read as quotes."""
+    told = f"{len(cells)} field{'' if len(cells) == 1 else 's'}, but the header names {columns} columns"
+    if quoting:
+        return f"{told}; quote a field that contains the separator"
+    if any(cell.startswith('"') or cell.endswith('"') for cell in cells):
+        return f"{told}; quotes are read as part of the text here, and if they hold fields together: {remedy}"
+    return f"{told}; no field may contain a tab or a line break"
+
+
+def check_header(names: Iterable[str], path: str | os.PathLike[str], row: int, remedy: str) -> None:
+    """Raise DataError where quotes stand around a name that was read as it stands: the texts below would be read with theirs."""
+    if name := next((name for name in names if len(name) > 1 and name[0] == name[-1] == '"'), None):
+        raise DataError(
+            f"the name {name} stands in quotes, which are read as part of the text here; if they hold fields together: {remedy}",
+            path,
+            row,
+        )
 
 
 def _in_words(message: str) -> str:

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from emodef.corpora.quoted import QuotedRows
+from emodef.corpora.quoted import QuotedRows, check_header, ragged
 from emodef.errors import DataError, require
 
 BadRow = Callable[[int, str], None]  # (row, what is wrong with it)
@@ -24,6 +24,9 @@ Rows = Iterator[tuple[int, dict[str, Any]]]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _SEPARATORS = (",", ";", "\t")
+AS_CSV = (
+    "give the file a name that ends in .csv"  # where tabs part fields, too, and quotes are read as quotes
+)
 KEYS_OF = 1_000  # so many objects of a JSONL file are looked at for its columns
 
 
@@ -76,6 +79,8 @@ def _delimited(path: Path, quoting: bool) -> Table:
     if isinstance(header, str):
         raise DataError(f"the header cannot be read: {header}", path, head)
     header = [name.strip() for name in header]
+    if not quoting:
+        check_header(header, path, head, AS_CSV)
     if doubled := sorted(name for name, times in Counter(header).items() if name and times > 1):
         raise DataError(f"two columns are named {doubled[0]!r}; rename one", path, head)
 
@@ -90,12 +95,7 @@ def _delimited(path: Path, quoting: bool) -> Table:
             if isinstance(fields, str):
                 bad(row, fields)
             elif len(fields) != len(header):
-                hint = (
-                    "quote a field that contains the separator"
-                    if quoting
-                    else "no field may contain the separator"
-                )
-                bad(row, f"{len(fields)} fields, but the header names {len(header)} columns; {hint}")
+                bad(row, ragged(fields, len(header), quoting, AS_CSV))
             else:
                 yield row, dict(zip(header, fields, strict=True))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from emodef.errors import DataError
-from emodef.files.sources import CONVERT
+from emodef.files.heads import CONVERT
 
 CHUNK = 2**18
 _WIDE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")

@@ -19,7 +19,7 @@ from emodef.corpora.cells import listed
 from emodef.errors import DataError, EmodefError, SettingsError
 from emodef.files.folder import PartsFolder, parts_path, problems_path
 from emodef.files.inspection import fingerprint, json_columns
-from emodef.files.predictions import OUTPUTS, Finished, Options, Plan, Problem, predict_part
+from emodef.files.predictions import OUTPUTS, TERMINAL, Finished, Options, Plan, Problem, predict_part
 from emodef.files.sources import SUFFIXES, Part, Source, TextSource
 from emodef.files.writers import header
 from emodef.predictor.model_file import INFO, MODEL, TOKENIZER
@@ -62,7 +62,8 @@ class Summary:
 
     problems: how many rows have no prediction, `dropped` of them not in the output; shown: the first of them; they all stand
     in problems_file. long_texts: texts read in several windows. left_out: keys of JSON objects that have no column, because a pipe's
-    first row lacks them -> the first row that has them.
+    first row lacks them -> the first row that has them. in_quotes: the first row of a TSV with a cell that looks as if its quotes
+    had been meant as such; 0 where there is none.
     """
 
     out: Path | None = None
@@ -75,6 +76,7 @@ class Summary:
     dropped: int = 0
     problems_file: Path | None = None
     left_out: dict[str, int] = field(default_factory=dict)
+    in_quotes: int = 0
 
     def count(self, rows: int, long_texts: int, problems: Iterable[Problem]) -> None:
         """Add a part."""
@@ -147,7 +149,7 @@ def predict_file(
         mapped = engine(plan) if engine else local(predictor, plan, watch)
         rows = summary.earlier
         try:
-            parts = _noted(source.parts(part_size, dict(folder.finished)), plan, summary)
+            parts = noted(source.parts(part_size, dict(folder.finished)), plan, summary)
             for part in mapped(_told(parts, source, rows, watch)):
                 folder.add(part)
                 rows += part.rows
@@ -191,7 +193,7 @@ def predict_stream(
     if head := header(plan):
         write(head)
     try:
-        for part in _told(_noted(source.parts(part_size, {}), plan, summary), source, 0, watch):
+        for part in _told(noted(source.parts(part_size, {}), plan, summary), source, 0, watch):
             done = predict_part(part, predictor, plan, watch.advance)
             write(done.data)
             has_text |= done.has_text
@@ -287,19 +289,35 @@ def _with_columns(plan: Plan, source: Source) -> Plan:
     return replace(plan, table=table, types=tuple(types.values()))
 
 
-def _noted(parts: Iterator[Part], plan: Plan, summary: Summary) -> Iterator[Part]:
-    """The parts; what their JSON objects have and no column takes is noted in `summary`."""
-    if plan.table.format != "jsonl" or plan.output == "jsonl":
-        yield from parts
+def noted(parts: Iterator[Part], plan: Plan, summary: Summary) -> Iterator[Part]:
+    """The parts; what their JSON objects have and no column takes, and a TSV's cells in quotes, are noted in `summary`."""
+    note = {"jsonl": _note_left_out, "tsv": _note_quotes}.get(plan.table.format)
+    for part in parts:
+        if note is not None:
+            note(part, plan, summary)
+        yield part
+
+
+def _note_left_out(part: Part, plan: Plan, summary: Summary) -> None:
+    if plan.output in ("jsonl", TERMINAL):
         return
     known = set(plan.table.columns)
-    for part in parts:
-        for record in part.records:
-            if isinstance(record.values, dict) and not record.values.keys() <= known:
-                for key in record.values:
-                    if key not in known:
-                        summary.left_out.setdefault(key, record.row)
-        yield part
+    for record in part.records:
+        if isinstance(record.values, dict) and not record.values.keys() <= known:
+            for key in record.values:
+                if key not in known:
+                    summary.left_out.setdefault(key, record.row)
+
+
+def _note_quotes(part: Part, plan: Plan, summary: Summary) -> None:
+    from emodef.corpora.quoted import is_quoted
+
+    if summary.in_quotes:
+        return
+    for record in part.records:
+        if '""' in record.raw and any(map(is_quoted, plan.table.cells(record))):
+            summary.in_quotes = record.row
+            return
 
 
 def _told(parts: Iterator[Part], source: Source, rows: int, watch: Watch) -> Iterator[Part]:

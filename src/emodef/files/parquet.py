@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from emodef.corpora.tables import read_parquet
 from emodef.errors import DataError, require
+from emodef.files.heads import Table, find_text_column
 from emodef.files.records import Position, Record
-from emodef.files.sources import Part, Source, Table, find_text_column
+from emodef.files.sources import Part, Source
 
 if TYPE_CHECKING:
     from emodef.files.predictions import Plan, Predictions

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from emodef.corpora.cells import UnusableRow, check_characters, is_missing
 from emodef.errors import DataError, SettingsError
+from emodef.files.heads import CONVERT, Table
 from emodef.files.records import Position, Record
-from emodef.files.sources import CONVERT, Part, Table
+from emodef.files.sources import Part
 
 if TYPE_CHECKING:
     from emodef.predictor import Predictor

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from emodef.corpora.quoted import QuotedRows
 
+AS_CSV = "--input-format csv"  # reads quotes as quotes
 DEEPEST = 200  # levels of a JSON row: Python goes down some hundreds, and it has gone down some already
 _BRACKETS = re.compile(rb"[\[\]{}]")
 # possessive: a string that is never closed is looked through once, not once for each quote in it
@@ -165,7 +166,7 @@ def delimited_records(lines: Lines, separator: str, quoting: bool, width: int | 
         if isinstance(fields, str):
             yield Record(row, body, None, end, problem or fields)
         elif width is not None and len(fields) != width:
-            yield Record(row, body, None, end, problem or _ragged(len(fields), width, quoting))
+            yield Record(row, body, None, end, problem or _ragged(fields, width, quoting))
         else:
             yield Record(row, body, list(fields), end, problem)
 
@@ -197,6 +198,7 @@ def _quoted(rows: QuotedRows, lines: Lines, first: bytes) -> tuple[list[str] | s
     return found, body, end, problem
 
 
-def _ragged(found: int, width: int, quoting: bool) -> str:
-    remedy = "quote a field that contains the separator" if quoting else "no field may contain a tab"
-    return f"{found} field{'' if found == 1 else 's'}, but the header names {width} columns; {remedy}"
+def _ragged(fields: Sequence[str], width: int, quoting: bool) -> str:
+    from emodef.corpora.quoted import ragged
+
+    return ragged(fields, width, quoting, AS_CSV)
