@@ -224,6 +224,24 @@ def test_without_texts(put: Put) -> None:
     assert [(row.text, list(row.scores)) for row in found] == [(None, ["joy"]), (None, [])]
 
 
+@pytest.mark.parametrize("form", ["labels", "probabilities", "long"])
+def test_columns_of_later_rows_are_not_the_predictions(put: Put, tiny_light: Path, form: str) -> None:
+    """They come behind those of predict, which are in the first row already."""
+    theirs = {
+        "labels": {"label": "spam", "probability": 0.9},
+        "probabilities": {"label": "spam", "probability": 0.9},
+        "long": {"predicted": "spam", "probabilities": 0.9, "my_label": "ham", "my_probability": 0.8},
+    }[form]
+    rows = [{"text": "so happy"}, {"text": "so glad", **theirs}, {"text": "this is awful", **theirs}]
+    folder = put({"in.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    out = folder / "out.jsonl"
+    options = ["--model", tiny_light, "--form", form, "--at-least-one", "--quiet"]
+    emodef_command("predict", *options, "--file", folder / "in.jsonl", "--out", out)
+    found = read(out)
+    assert len(found) == 3
+    assert not {"spam", "ham"} & {name for one in found for name in one.scores}
+
+
 @pytest.mark.parametrize("form", ["labels", "probabilities"])
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_rows_without_a_prediction_where_no_column_is_the_text(

@@ -17,7 +17,7 @@ from typing import Any
 from emodef.corpora.cells import UnusableRow, check_characters, is_missing, listed
 from emodef.corpora.core import Reading
 from emodef.corpora.files import TEXT_COLUMNS
-from emodef.corpora.tables import open_table
+from emodef.corpora.tables import Table, open_table
 from emodef.errors import DataError, require
 from emodef.reporting.page.scores import long_score, wide_scores
 from emodef.reporting.page.summary import Prediction
@@ -213,8 +213,9 @@ def open_predictions(
     Raises DataError for a file that holds no predictions, or lacks a column.
     """
     path = Path(path)
-    columns = open_table(path).columns
-    ours, is_long = _prediction_columns(columns, path)
+    table = open_table(path)
+    columns = table.columns
+    ours, is_long = _prediction_columns(_columns_of_first(table, path), path)
     text = _column(columns, text_column, TEXT_COLUMNS, path, "--text-column")
     if text is None and (needs_texts or is_long):
         less = "" if is_long else ", or leave the texts out with --examples 0"
@@ -230,6 +231,14 @@ def open_predictions(
     return Predictions(
         path, ours, is_long, text, time, () if is_long else tuple(labels), size, Reading(on_error)
     )
+
+
+def _columns_of_first(table: Table, path: Path) -> Sequence[str]:
+    """The columns of the first row. predict writes its own into every row; what later JSON objects have more is the user's."""
+    if path.suffix.lower() not in (".jsonl", ".ndjson"):
+        return table.columns
+    first = next(table.rows((), lambda row, reason: None), None)
+    return table.columns if first is None else list(first[1])
 
 
 def _prediction_columns(columns: Sequence[str], path: Path) -> tuple[tuple[str, str], bool]:
