@@ -17,6 +17,7 @@ from emodef.atomic import write_text
 from emodef.cli.serving import _keys
 from emodef.errors import SettingsError
 from emodef.files.job import Interrupted, Watch, predict_file
+from emodef.files.parquet import ParquetSource
 from emodef.files.predictions import Options
 from emodef.files.sources import open_source
 from emodef.labels import LabelSet
@@ -49,6 +50,17 @@ class Once(Watch):
         raise KeyboardInterrupt
 
 
+class Twice(Watch):
+    """Ctrl-C after the second part."""
+
+    rows = 0
+
+    def advance(self, rows: int) -> None:
+        self.rows += rows
+        if self.rows == 4:
+            raise KeyboardInterrupt
+
+
 def test_parts_of_one_file_are_not_anothers(predictor: Predictor, tmp_path: Path) -> None:
     first, second = (write_parquet(tmp_path / name / "x.parquet", name) for name in ("happy", "angry"))
     out = tmp_path / "out.csv"
@@ -64,6 +76,46 @@ def test_parts_of_one_file_are_not_anothers(predictor: Predictor, tmp_path: Path
         predict_file(open_source(patterns[0]), other, predictor, Options(), part_size=2, watch=Once())
     with pytest.raises(SettingsError, match="the input path changed"):
         predict_file(open_source(patterns[1]), other, predictor, Options(), part_size=2)
+
+
+@pytest.mark.parametrize("pattern", ["*.parquet", "**/*.parquet", ""])
+def test_parts_of_files_that_changed_are_not_gone_on_with(
+    predictor: Predictor, tmp_path: Path, pattern: str
+) -> None:
+    folder, out = tmp_path / "in here", tmp_path / "out.csv"
+    for name in "ab":
+        write_parquet(folder / f"{name}.parquet", "happy")
+    given = f"file://{folder}/{pattern}"
+
+    def going_on(watch: Watch | None = None) -> int:
+        return predict_file(
+            open_source(given, format="parquet"), out, predictor, Options(), part_size=2, watch=watch
+        ).earlier
+
+    with pytest.raises(Interrupted):
+        going_on(Once())
+    assert going_on() == 0
+    with pytest.raises(Interrupted):
+        going_on(Twice())
+    write_parquet(folder / "b.parquet", "angry")
+    with pytest.raises(SettingsError, match="the content of the input changed"):
+        going_on()
+
+
+def test_an_address_elsewhere_is_gone_on_with_and_that_is_told(
+    tiny_light: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_parquet(tmp_path / "in" / "x.parquet", "happy")
+    given, out = f"file://{tmp_path}/in/*.parquet", tmp_path / "out.csv"
+    monkeypatch.setattr(ParquetSource, "state", lambda self: [])  # as of s3://
+    with pytest.raises(Interrupted):
+        predict_file(
+            open_source(given), out, Predictor.load(tiny_light), Options(), part_size=2, watch=Twice()
+        )
+    command = ["predict", "--model", tiny_light, "--file", given, "--out", out, "--part-size", 2]
+    said = emodef_command(*command).stderr
+    assert f"note: of {given} its address and number of rows alone are known" in said
+    assert "alone are known" not in emodef_command(*command).stderr
 
 
 @pytest.mark.parametrize("name", ["part-1.txt", "part-00000.csv", "part-00000.json", "joined.csv"])

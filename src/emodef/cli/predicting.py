@@ -354,6 +354,12 @@ def _tell(summary: Summary, source: Source) -> None:
     if summary.long_texts:
         texts = "1 text was" if summary.long_texts == 1 else f"{summary.long_texts:,} texts were"
         typer.echo(f"note: {texts} longer than the model's window and read in several", err=True)
+    if summary.earlier and not source.state():
+        typer.echo(
+            f"note: of {source.table.name} its address and number of rows alone are known; if its content changed since those "
+            f"{summary.earlier:,} rows were predicted: --restart",
+            err=True,
+        )
     if summary.out is not None:
         from emodef.reporting import format_duration
 

@@ -230,7 +230,7 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any], path: str = 
             continue  # finished parts had no bad row, so they are what they would have been
         elif old != new and place == "input path" and "hash" in earlier and "hash" in now:
             continue  # the same bytes in another place are the same input; of an address nothing but its name is known
-        elif old != new and place in ("input hash", "model hash", "labels hash"):
+        elif old != new and place in ("input hash", "input files", "model hash", "labels hash"):
             found.append(f"the content of the {place.split()[0]} changed")
         elif old != new:
             found.append(f"the {place.replace('_', ' ')} changed from {_shown(old)} to {_shown(new)}")

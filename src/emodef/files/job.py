@@ -123,7 +123,7 @@ def predict_file(
     _check_paths(source, out)
     if part_size < 1:
         raise SettingsError(f"the part size is {part_size}; it must be 1 or more")
-    before = source.path and _state(source.path)
+    before = source.state()
     with PartsFolder.locked(out) as folder:
         manifest = {
             "format": 1,
@@ -153,8 +153,8 @@ def predict_file(
             for part in mapped(_told(parts, source, rows, watch)):
                 folder.add(part)
                 rows += part.rows
-            if source.path is not None and _state(source.path) != before:
-                raise DataError("changed while it was read; begin anew with --restart", source.path)
+            if source.state() != before:
+                raise DataError("changed while it was read; begin anew with --restart", source.table.name)
             if not any(facts.get("has_text", True) for facts in folder.facts()):
                 folder.remove()  # no row of it is predicted
                 raise no_text(source)
@@ -261,7 +261,7 @@ def _check_paths(source: Source, out: Path) -> None:
 def _input(source: Source, watch: Watch) -> dict[str, Any]:
     """What the input is known by."""
     if source.path is None:
-        return {"path": source.table.name, "rows": source.rows}
+        return {"path": source.table.name, "rows": source.rows, "files": source.state()}
     size, seen = source.path.stat().st_size, 0
 
     def tell(more: int) -> None:
@@ -271,11 +271,6 @@ def _input(source: Source, watch: Watch) -> dict[str, Any]:
 
     found = fingerprint(source.path, is_text=source.table.format != "parquet", progress=tell)
     return {"path": os.path.abspath(source.path), "format": source.table.format, **asdict(found)}
-
-
-def _state(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
 
 
 def _with_columns(plan: Plan, source: Source) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from emodef.corpora.tables import read_parquet
 from emodef.errors import DataError, require
 from emodef.files.heads import Table, find_text_column
 from emodef.files.records import Position, Record
-from emodef.files.sources import Part, Source
+from emodef.files.sources import Part, Source, state_of
 
 if TYPE_CHECKING:
     from emodef.files.predictions import Plan, Predictions
@@ -63,6 +64,13 @@ class ParquetSource(Source):
                         self._given,
                     ) from None
                 yield Part(number, records, Position(start + len(frame)), frame)
+
+    def state(self) -> list[tuple[str, int, int]]:
+        if self.path is not None or not self._given.startswith("file://"):
+            return super().state()
+        found = map(Path, glob.iglob(self._given.removeprefix("file://"), recursive=True))
+        files = {file for path in found for file in (path.rglob("*") if path.is_dir() else [path])}
+        return [state_of(file) for file in sorted(files) if file.is_file()]
 
     def share(self, position: Position) -> float | None:
         return position.row / self.rows if self.rows else 1.0

@@ -49,6 +49,12 @@ class Part:
     frame: Any = None
 
 
+def state_of(path: Path) -> tuple[str, int, int]:
+    """What tells, without reading a file, that it changed."""
+    found = path.stat()
+    return str(path), found.st_size, found.st_mtime_ns
+
+
 class Source(ABC):
     """Rows in numbered parts.
 
@@ -64,6 +70,10 @@ class Source(ABC):
     @abstractmethod
     def parts(self, size: int, finished: Mapping[int, Position]) -> Iterator[Part]:
         """The parts that are not finished, in order; there is always a part 0. `finished`: number -> its end."""
+
+    def state(self) -> list[tuple[str, int, int]]:
+        """(path, size, time of the last change in ns) of each file on this machine that the rows are read from."""
+        return [] if self.path is None else [state_of(self.path)]
 
     @abstractmethod
     def share(self, position: Position) -> float | None:
