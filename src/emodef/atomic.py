@@ -39,11 +39,20 @@ def open_atomic(path: str | os.PathLike[str], mode: str = "w", **options: Any) -
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files
-        os.replace(temporary, target)
+        put_in_place(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def put_in_place(finished: str | os.PathLike[str], target: Path) -> None:
+    """Let a finished file of ours replace `target`, with the permissions of the file that was there, else those of any new file."""
+    try:
+        mode = os.stat(target).st_mode & 0o777
+    except OSError:
+        mode = 0o666 & ~_umask()
+    os.chmod(finished, mode)
+    os.replace(finished, target)
 
 
 def behind_links(path: str | os.PathLike[str]) -> Path:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from emodef import locks
-from emodef.atomic import behind_links, open_atomic, write_bytes, write_text
+from emodef.atomic import behind_links, open_atomic, put_in_place, write_bytes, write_text
 from emodef.errors import DataError, SettingsError
 from emodef.files.predictions import Finished
 from emodef.files.records import Position
@@ -37,7 +37,7 @@ class PartsFolder:
         self.path = parts_path(out)
         self.suffix = out.suffix.lower()
         self.finished: dict[int, Position] = {}
-        self.removed = False
+        self.removed = self.keeps_lock = False
 
     @classmethod
     @contextmanager
@@ -54,6 +54,8 @@ class PartsFolder:
             if not folder.removed and not folder._begun():
                 folder.remove()
             handle.close()
+            if folder.keeps_lock:
+                folder._remove_lock()
 
     def _lock(self) -> IO[str]:
         lock = self.path / LOCK
@@ -179,7 +181,7 @@ class PartsFolder:
                 file.flush()
                 os.fsync(file.fileno())
         self._write_problems()
-        os.replace(joined, behind_links(self.out))
+        put_in_place(joined, behind_links(self.out))
 
     def _write_problems(self) -> None:
         target = problems_path(self.out)
@@ -195,6 +197,14 @@ class PartsFolder:
         """Remove what is ours in the folder, its manifest last, and the folder if nothing else is in it."""
         self._clear()
         self.removed = True
+        try:
+            self._remove_lock()  # while it is held: a lock that is free may be another's already
+        except (
+            PermissionError
+        ):  # Windows removes no open file, and has no locks; `locked` does it when the file is closed
+            self.keeps_lock = True
+
+    def _remove_lock(self) -> None:
         (self.path / LOCK).unlink(missing_ok=True)
         with suppress(OSError):  # not empty: something of the user's, or the next process is there already
             self.path.rmdir()
