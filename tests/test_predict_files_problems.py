@@ -167,3 +167,34 @@ def test_a_row_nested_very_deep_costs_itself_alone(predict: Any, out: str) -> No
     assert "is not valid JSON" in summary.shown[4].reason
     if out != "jsonl":  # there such rows stand as they came
         assert [row["text"] for row in rows_of(path)][:2] == ["so happy"] * 2
+
+
+def test_no_object_gets_a_key_twice(predict: Any) -> None:
+    rows = [b'{"text": "so happy"}', b'{"text": "caf\xe9", "predicted": "mine"}', '{"text": "é"}'.encode()]
+    path, summary = predict("in.jsonl", b"\n".join(rows) + b"\n", "out.jsonl")
+    assert [(problem.row, problem.kept) for problem in summary.shown] == [(2, False)]
+    assert "has a column 'predicted', where predictions go" in summary.shown[0].reason
+    for line in path.read_text(encoding="utf-8").splitlines():
+        names = json.loads(line, object_pairs_hook=lambda pairs: [name for name, _ in pairs])
+        assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["1", "0.5"], pl.Float64),
+        ([str(2**53), "0.5"], pl.Float64),
+        ([str(2**53 + 1), "0.5"], pl.String),
+        ([str(-(2**53) - 1), "null", "1", "2.5"], pl.String),
+        ([str(2**53 + 1), "1"], pl.Int64),
+        ([str(2**63 - 1)], pl.Int64),
+        ([str(2**63), "1"], pl.String),
+    ],
+)
+def test_whole_numbers_stay_themselves_in_parquet(predict: Any, values: list[str], kind: Any) -> None:
+    rows = "".join(f'{{"text": "so happy", "n": {value}}}\n' for value in values)
+    path, _ = predict("in.jsonl", rows, "out.parquet")
+    column = pl.read_parquet(path)["n"]
+    assert column.dtype == kind
+    for value, found in zip(values, column, strict=True):
+        assert found == (value if kind == pl.String and value != "null" else json.loads(value))

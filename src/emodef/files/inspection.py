@@ -15,6 +15,7 @@ from emodef.errors import DataError
 from emodef.files.heads import CONVERT
 
 CHUNK = 2**18
+EXACT = 2**53  # whole numbers beyond are not all among those that Float64 has
 _WIDE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
 
@@ -60,8 +61,8 @@ def fingerprint(path: Path, *, is_text: bool, progress: Callable[[int], None] | 
 def json_columns(path: Path) -> dict[str, str]:
     """Every key of the objects of a JSONL file, in order of appearance -> a polars type that holds its values.
 
-    Whole numbers are Int64, with fractions among them Float64, true and false Boolean; all else is String: text as it is,
-    mixed and nested values as JSON.
+    Whole numbers are Int64, with fractions among them Float64 if it holds each of them, true and false Boolean; all else is String:
+    text as it is, mixed and nested values as JSON.
     """
     found: dict[str, set[str]] = {}
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
@@ -82,11 +83,15 @@ def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "Boolean"
     if isinstance(value, int):
-        return "Int64" if -(2**63) <= value < 2**63 else "String"
+        if -EXACT <= value <= EXACT:
+            return "Int64"
+        return "wide" if -(2**63) <= value < 2**63 else "String"
     return "Float64" if isinstance(value, float) else "String"
 
 
 def _common(kinds: set[str]) -> str:
+    if kinds and kinds <= {"Int64", "wide"}:
+        return "Int64"
     if len(kinds) == 1:
         return next(iter(kinds))
     return "Float64" if kinds == {"Int64", "Float64"} else "String"

@@ -196,14 +196,15 @@ def predict_rows(
 
 def text_of(record: Record, plan: Plan) -> tuple[str, str]:
     """(text, why it cannot be predicted); one of them is empty."""
+    if isinstance(record.values, dict) and (
+        taken := next((name for name in plan.added if name in record.values), None)
+    ):
+        record.values = None  # a row that is kept for another fault would have the key twice
+        return "", f"has a column {taken!r}, where predictions go; rename it, or use --prefix"
     if record.problem:
         return "", f"{record.problem}; {CONVERT}" if "not UTF-8" in record.problem else record.problem
-    if isinstance(record.values, dict):
-        if taken := next((name for name in plan.added if name in record.values), None):
-            record.values = None
-            return "", f"has a column {taken!r}, where predictions go; rename it, or use --prefix"
-        if plan.table.text_column not in record.values:
-            return "", f"the column {plan.table.text_column!r} is missing from this row"
+    if isinstance(record.values, dict) and plan.table.text_column not in record.values:
+        return "", f"the column {plan.table.text_column!r} is missing from this row"
     text = plan.table.text(record)
     if not isinstance(text, str):
         return "", "the text is empty" if is_missing(text) else f"the text is {str(text)[:60]!r}, not text"
