@@ -19,6 +19,7 @@ from emodef.files.job import Watch, predict_file
 from emodef.files.predictions import Options
 from emodef.files.sources import TextSource, open_source
 from emodef.predictor import Predictor
+from emodef.reporting.page import open_predictions
 from test_files import MOODS, all_rows
 from tiny_files import OUTPUTS, Stop, finished_parts, predicted, rows_of, stopping
 
@@ -264,3 +265,33 @@ def test_ids_and_splits_are_utf_8(tmp_path: Path) -> None:
         (2, False),
         (3, True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("in.csv", ",text,label\nso happy,1,joy\n"),
+        ("in.tsv", "\ttext\tlabel\nso happy\t1\tjoy\n"),
+        ("in.jsonl", '{"": "so happy", "text": "1", "label": "joy"}\n'),
+    ],
+)
+def test_a_column_without_a_name_is_taken_where_it_is_asked_for(
+    predict: Any, tmp_path: Path, name: str, content: str
+) -> None:
+    path, _ = predict(name, content, "out.jsonl", column="")
+    assert rows_of(path)[0]["predicted"] == ["joy"]
+    assert all_rows(tmp_path / name, text_column="").texts == ["so happy"]
+    assert all_rows(tmp_path / name, id_column="").ids == ["so happy"]
+    assert [row.text for row in open_predictions(path, text_column="").rows()] == ["so happy"]
+
+
+def test_a_column_without_a_name_that_is_not_there_or_not_alone(predict: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no column ''"):
+        predict("in.csv", "id,text\n1,so happy\n", "out.csv", column="")
+    for option in ("text_column", "label_column", "id_column"):
+        with pytest.raises(DataError, match="has no column ''"):
+            all_rows(tmp_path / "in.csv", **{option: ""})
+    with pytest.raises(DataError, match="has no column '', it has: 'column_1', 'text', 'column_3'"):
+        predict("in.csv", ",text,\na,so happy,joy\n", "out.csv", column="")
+    with pytest.raises(DataError, match="has 2 columns without a name; name the one that is meant"):
+        all_rows(tmp_path / "in.csv", label_column="")

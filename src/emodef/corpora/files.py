@@ -80,11 +80,11 @@ def read_file(
         raise SettingsError(f"limit is {limit}; it must be 1 or more")
     if delimiter == "":
         raise SettingsError("the delimiter is empty; give the character that parts labels, such as |")
-    if label_column and label_columns:
+    if label_column is not None and label_columns:
         raise SettingsError(
             "label_column and label_columns exclude each other; name the one column, or the 0/1 columns"
         )
-    if split_column and Path(path).is_dir():
+    if split_column is not None and Path(path).is_dir():
         raise SettingsError(
             "in a folder each file is a split; name one file to split by a column, or leave the option out"
         )
@@ -172,24 +172,28 @@ def _find_columns(
 ) -> _Columns:
     """The columns the user named, checked, and the others found by their names."""
     for column in wanted.all():
+        if table.columns.count(column) > 1:  # a head with any other name twice is refused
+            raise DataError(
+                f"has {table.columns.count(column)} columns without a name; name the one that is meant", path
+            )
         if column not in table.columns:
             near = difflib.get_close_matches(column, table.columns, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "name one of these"
             raise DataError(f"has no column {column!r}, it has: {listed(table.columns)}; {hint}", path)
     text = _text_column(table, wanted.text, path)
     label, hot = _find_labels(table, wanted, cells, path, text)
-    if not label and not hot and not (allow_unlabelled and cells.given is not None):
+    if label is None and not hot and not (allow_unlabelled and cells.given is not None):
         unlabelled = "; an unlabelled file needs --labels" if allow_unlabelled else ""
         raise DataError(
             f"no column looks like the labels, it has: {listed(table.columns)}; say which with --label-column, or "
             f"--label-columns for one 0/1 column each{unlabelled}",
             path,
         )
-    return _Columns(text, label, hot, wanted.id or _first(table.columns, ID_COLUMNS), wanted.split)
+    return _Columns(text, label, hot, _first(table.columns, ID_COLUMNS, wanted.id), wanted.split)
 
 
 def _text_column(table: Table, wanted: str | None, path: Path) -> str:
-    text = wanted or _first(table.columns, TEXT_COLUMNS)
+    text = _first(table.columns, TEXT_COLUMNS, wanted)
     if text is None:
         raise DataError(
             f"no column looks like the text, it has: {listed(table.columns)}; the first row must name the columns: say "
@@ -210,8 +214,8 @@ def _find_labels(
             known = listed(list(cells.known.values()))
             raise DataError(f"the column {unknown[0]!r} is named like none of the labels: {known}", path)
         return None, wanted.hot
-    label = wanted.label or _first(table.columns, LABEL_COLUMNS)
-    if label or cells.given is None:
+    label = _first(table.columns, LABEL_COLUMNS, wanted.label)
+    if label is not None or cells.given is None:
         return label, ()
     hot = tuple(column for column in table.columns if column.casefold() in cells.known and column != text)
     missing = set(cells.known) - {column.casefold() for column in hot}
@@ -249,7 +253,7 @@ class _Rows:
         columns, cells, given = self.columns, self.cells, self.cells.given
         text = _text(values, columns.text or "")
         label = columns.label
-        if label:  # a JSON object without it is a row without labels
+        if label is not None:  # a JSON object without it is a row without labels
             names = cells.names(values.get(label) if self.allow_unlabelled else cell(values, label))
         else:
             names = cells.hot_names(values, columns.hot)
@@ -262,7 +266,7 @@ class _Rows:
         return self.split or _split(values, columns.split), text, names, self.identifier(values, row)
 
     def identifier(self, values: Mapping[str, Any], row: int) -> str:
-        value = values.get(self.columns.id) if self.columns.id else None
+        value = None if self.columns.id is None else values.get(self.columns.id)
         if is_missing(value) or value == "":
             return f"{self.path.stem}:{row}"
         check_characters(identifier := str(value), "the id")
@@ -335,7 +339,9 @@ def _split(values: Mapping[str, Any], column: str | None) -> str:
     return SPLITS.get(name.lower(), name)
 
 
-def _first(columns: Sequence[str], likely: Sequence[str]) -> str | None:
-    """The first of `likely` among the columns, as it is written there."""
+def _first(columns: Sequence[str], likely: Sequence[str], wanted: str | None = None) -> str | None:
+    """The column that was asked for, be it the one without a name; else the first of `likely` among the columns, as it is written there."""
+    if wanted is not None:
+        return wanted
     written = {column.casefold(): column for column in reversed(columns)}
     return next((written[name] for name in likely if name in written), None)

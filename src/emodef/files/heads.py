@@ -63,7 +63,10 @@ def find_text_column(table: Table, wanted: str | None) -> str:
             )
         return "text"
     written = {column.casefold(): column for column in reversed(table.columns)}
-    column = wanted or next((written[name] for name in TEXT_COLUMNS if name in written), None)
+    # "" is a name as well: that of a column without one
+    column = (
+        next((written[name] for name in TEXT_COLUMNS if name in written), None) if wanted is None else wanted
+    )
     if column is None or column not in table.columns:
         problem = "no column looks like the text" if column is None else f"has no column {column!r}"
         raise DataError(
@@ -120,7 +123,7 @@ def find_text_key(lines: Lines, table: Table, wanted: str | None, *, can_read_ah
     from emodef.corpora.tables import KEYS_OF
 
     objects, is_whole = _first_objects(lines, KEYS_OF if can_read_ahead else 1)
-    if wanted and not is_whole:
+    if wanted is not None and not is_whole:
         return wanted
     keys = tuple(dict.fromkeys(chain.from_iterable(objects)))
     return find_text_column(replace(table, columns=keys), wanted)

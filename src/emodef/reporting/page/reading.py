@@ -271,7 +271,7 @@ def _column(
     if given is not None and given not in columns:
         raise DataError(f"has no column {given!r} ({option}), it has: {listed(columns)}", path)
     written = {column.casefold(): column for column in reversed(columns)}
-    return given or next((written[name] for name in usual if name in written), None)
+    return next((written[name] for name in usual if name in written), None) if given is None else given
 
 
 def _parquet(path: Path, columns: Sequence[str], size: int) -> Numbered:
