@@ -190,3 +190,18 @@ def test_bad_rows_stop_it_or_are_said(put: Put) -> None:
     result = emodef_command("report", folder / "p.csv", "--on-error", "skip")
     assert "1 row could not be used" in result.stderr
     assert "p.html: 1 text\n" in result.stderr
+
+
+def test_what_is_no_page_of_ours_is_replaced_only_where_it_is_named(put: Put) -> None:
+    folder = put({"p.csv": "text,predicted,probabilities\na,joy,0.5\n", "p.html": "<p>mine, of joy"})
+    page = folder / "p.html"
+    said = emodef_command("report", folder / "p.csv", code=2).stderr
+    assert "p.html is there and is no page that emodef made; name the page with --out" in " ".join(
+        said.split()
+    )
+    assert page.read_text() == "<p>mine, of joy"
+    emodef_command("report", folder / "p.csv", "--out", page)
+    before = page.read_text()
+    assert "joy" in before
+    emodef_command("report", folder / "p.csv", "--title", "Again")
+    assert "Again" in page.read_text()

@@ -35,7 +35,7 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The page, .html. By default beside the predictions, with their name.",
+            help="The page, .html. By default beside the predictions, with their name; a file there that is no such page stays.",
             rich_help_panel="Output",
         ),
     ] = None,
@@ -89,6 +89,7 @@ def report(
     from emodef.definitions import read_labels
     from emodef.reporting.page import (
         Summary,
+        is_page,
         open_predictions,
         page_content,
         shipped_sets,
@@ -98,7 +99,12 @@ def report(
 
     if predictions.is_dir():
         raise DataError("is a folder; give the file that 'emodef predict --out' has written", predictions)
-    out = out or predictions.with_suffix(".html")
+    if out is None:
+        out = predictions.with_suffix(".html")
+        if out.is_file() and not is_page(out):
+            raise SettingsError(
+                f"{out} is there and is no page that emodef made; name the page with --out, {out} itself to replace it"
+            )
     if out.suffix.lower() not in (".html", ".htm"):
         raise SettingsError(f"--out {out}: the page is HTML; name the file so, such as report.html")
     sets = shipped_sets() if labels is None else [read_labels(labels).label_set]

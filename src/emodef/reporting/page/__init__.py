@@ -4,7 +4,7 @@
 """
 
 from emodef.reporting.page.content import page_content, timeline_notes
-from emodef.reporting.page.html import render_page, write_page
+from emodef.reporting.page.html import is_page, render_page, write_page
 from emodef.reporting.page.reading import Predictions, open_predictions
 from emodef.reporting.page.summary import Prediction, Summary, shipped_sets
 
@@ -12,6 +12,7 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Summary",
+    "is_page",
     "open_predictions",
     "page_content",
     "render_page",

@@ -32,6 +32,9 @@ CHARTS = (
     "whole.js",
 )  # and charts.html, their places
 SCRIPTS = (*CHARTS, "start.js")
+_DATA = (
+    b'<script type="application/json" id="data">{"about":{'  # what every page has and no other is likely to
+)
 
 
 def render_page(
@@ -96,6 +99,12 @@ def one_file(
 def write_page(path: str | os.PathLike[str], content: Mapping[str, Any], **about: Any) -> None:
     """Write `render_page` to `path`, atomically."""
     atomic.write_text(path, render_page(content, **about))
+
+
+def is_page(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a page that `one_file` made, of this version or an earlier one."""
+    with open(path, "rb") as file:
+        return any(_DATA in line for line in file)
 
 
 def asset(names: Sequence[str], package: str = "emodef.reporting.page") -> str:
