@@ -303,7 +303,7 @@ def test_unexpected_errors_say_how_to_see_more(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_file_that_cannot_be_written_is_an_error_without_a_traceback(rows: Path) -> None:
-    message = emodef_command("data", "pairs", rows, "--out", rows / "below" / "pairs.csv", code=1).stderr
+    message = emodef_command("data", "pairs", rows, "--out", rows / "below" / "pairs.csv", code=3).stderr
     assert message.startswith("error: ")
     assert str(rows) in message
 

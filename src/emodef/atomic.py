@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ def open_atomic(path: str | os.PathLike[str], mode: str = "w", **options: Any) -
 
     Of a link, the file it points to is replaced. What is no file, such as a terminal or a named pipe, is written as it is opened, and
     standard output by its names goes on where it stands, in a file too.
-    Raises OSError when the folder cannot be written or the disk is full; `path` is then as it was.
+    Raises OSError that names `path` when the folder cannot be written or the disk is full; `path` is then as it was.
     """
     if "b" not in mode:
         options.setdefault("encoding", "utf-8")
@@ -28,12 +29,14 @@ def open_atomic(path: str | os.PathLike[str], mode: str = "w", **options: Any) -
             yield handle
         return
     target = behind_links(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with _named(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         with open(path, mode, **options) as handle:
             yield handle
         return
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    with _named(path):
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(descriptor, mode, **options) as handle:
             yield handle
@@ -43,6 +46,17 @@ def open_atomic(path: str | os.PathLike[str], mode: str = "w", **options: Any) -
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """OSErrors name `path`, which somebody gave, and not the folder or the temporary file that they came from."""
+    try:
+        yield
+    except FileExistsError:  # of a folder that is a file
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path)) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
 
 def put_in_place(finished: str | os.PathLike[str], target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -11,9 +12,23 @@ import typer
 from typer.core import TyperGroup
 
 import emodef
-from emodef.errors import EmodefError
+from emodef.errors import DataError, EmodefError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_PERMISSIONS = "name another place, or change its permissions"
+_ROOM = "make room, or name another place"
+_REMEDIES = {  # for what the system says of a path that a user gave
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a part of the path is no folder; check it",
+    errno.EISDIR: "name a file",
+    errno.EACCES: _PERMISSIONS,
+    errno.EPERM: _PERMISSIONS,
+    errno.EROFS: _PERMISSIONS,
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: _ROOM,
+    errno.ENAMETOOLONG: "give a shorter name",
+}
 
 
 class Commands(TyperGroup):
@@ -34,7 +49,11 @@ class Commands(TyperGroup):
             raise typer.Exit(0) from None
         except OSError as error:
             where = "" if error.filename is None else f"{error.filename}: "
-            _fail(f"{where}{error.strerror or error}", EmodefError.exit_code, error)
+            said = f"{where}{error.strerror or error}"
+            remedy = _REMEDIES.get(error.errno or 0)
+            if remedy is None:
+                _fail(said, EmodefError.exit_code, error)
+            _fail(f"{said}; {remedy}", DataError.exit_code, error)
         except Exception as error:
             if type(error).__module__.split(".")[0] in ("typer", "click"):  # usage errors are typer's to show
                 raise
@@ -79,7 +98,7 @@ def root(
 
     \b
     [bold]Exit codes[/bold]
-      0 done, 1 unexpected, 2 wrong option or setting, 3 wrong or missing data,
+      0 done, 1 unexpected, 2 wrong option or setting, 3 wrong or missing data, or no place to write,
       4 package to install, 5 training cannot go on, 6 fetching failed, 130 interrupted
     """
 

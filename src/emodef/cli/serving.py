@@ -137,7 +137,7 @@ def serve(
 
 
 def _keys(path: Path | None) -> tuple[str, ...]:
-    """The keys of a file and of the environment. Raises SettingsError where one of them is given and holds none."""
+    """The keys of a file and of the environment. Raises SettingsError where one of them is given and holds none, or cannot be read."""
     found = [key.strip() for key in os.environ.get(KEYS_VARIABLE, "").split(",")]
     if KEYS_VARIABLE in os.environ and not any(found):
         raise SettingsError(
@@ -146,6 +146,10 @@ def _keys(path: Path | None) -> tuple[str, ...]:
     if path is not None:
         try:
             lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        except OSError as error:
+            raise SettingsError(
+                f"--api-keys {path}: cannot be read: {error.strerror}; give a file with a key a line"
+            ) from None
         except UnicodeDecodeError:
             raise SettingsError(f"{path} is not UTF-8 text; save it as UTF-8, a key a line") from None
         given = [line for line in lines if line and not line.startswith("#")]

@@ -42,7 +42,8 @@ class PartsFolder:
     @classmethod
     @contextmanager
     def locked(cls, out: Path) -> Iterator[PartsFolder]:
-        """The folder of `out`, for this process alone. Raises SettingsError where another one is at work on it.
+        """The folder of `out`, for this process alone. Raises SettingsError where another one is at work on it, OSError for a place
+        that cannot be written.
 
         A process that dies, however it dies, holds the lock no longer. A folder in which nothing was begun is removed.
         """
@@ -60,9 +61,11 @@ class PartsFolder:
     def _lock(self) -> IO[str]:
         lock = self.path / LOCK
         while True:
-            self.path.mkdir(parents=True, exist_ok=True)
+            with self._named_as_given():
+                self.path.mkdir(parents=True, exist_ok=True)
             try:
-                handle = open(lock, "a+", encoding="utf-8")  # noqa: SIM115
+                with self._named_as_given():
+                    handle = open(lock, "a+", encoding="utf-8")  # noqa: SIM115
             except FileNotFoundError:  # another process, done, has just removed the folder
                 continue
             if not locks.hold(handle):
@@ -79,6 +82,18 @@ class PartsFolder:
                 handle.flush()
                 return handle
             handle.close()
+
+    @contextmanager
+    def _named_as_given(self) -> Iterator[None]:
+        """Errors name the output: what was given is what can be mended."""
+        try:
+            yield
+        except FileExistsError:
+            raise SettingsError(
+                f"{self.path} is where finished parts are kept, and is a file; move it away, or name another --out"
+            ) from None
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, os.fspath(self.out)) from None
 
     def begin(self, manifest: Mapping[str, Any], *, restart: bool, resumable: bool = True) -> None:
         """Make `manifest` the folder's. Parts of the same manifest stay; with `restart` none does, nor of what is not resumable.
