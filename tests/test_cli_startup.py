@@ -1,7 +1,8 @@
-"""The command line builds only what the command at hand needs."""
+"""The command line builds only what the command at hand needs, and can be interrupted while it does."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,25 @@ def test_predicting_imports_no_other_command(tiny_light: Path) -> None:
     assert "emodef.cli.predicting" in loaded
     for other in set(MODULES.values()) - {"predicting"}:
         assert f"'emodef.cli.{other}'" not in loaded
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "typer"])
+def test_interrupted_while_a_package_is_imported(tmp_path: Path, package: str) -> None:
+    """Which takes that for a fault of its own, as onnxruntime does, or lets it pass."""
+    (tmp_path / package).mkdir()
+    fault = "except KeyboardInterrupt:\n    raise ImportError('initialization failed')\n"
+    (tmp_path / package / "__init__.py").write_text(
+        "import signal\n"
+        f"try:\n    signal.raise_signal(signal.SIGINT)\n{fault if package == 'onnxruntime' else 'finally: pass'}"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    command = [sys.executable, "-m", "emodef", "predict", "why?"]
+    run = subprocess.run(
+        command,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=None,
+    )
+    assert (run.returncode, run.stderr) == (130, "error: interrupted\n")

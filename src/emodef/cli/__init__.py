@@ -10,11 +10,16 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line with `arguments` (by default the process's own), and exit."""
-    from emodef.cli.app import build
+    try:
+        from emodef.cli.app import build
 
-    _open_streams()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    build(given[0] if given else None)(args=given, prog_name="emodef")
+        _open_streams()
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        commands = build(given[0] if given else None)
+    except KeyboardInterrupt:  # before there is a command that would say so
+        sys.stderr.write("error: interrupted\n")
+        sys.exit(130)
+    commands(args=given, prog_name="emodef")
 
 
 def _open_streams() -> None:

@@ -4,17 +4,42 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from emodef.encoding import Padded
 from emodef.errors import DataError, SettingsError
 from emodef.predictor.model_file import AGAIN
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C waits until the block is done. For an import that would tell it as a fault of its own."""
+    before = signal.getsignal(signal.SIGINT)
+    if (
+        before is None or threading.current_thread() is not threading.main_thread()
+    ):  # others are not interrupted
+        yield
+        return
+    waiting: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if waiting:
+            signal.raise_signal(signal.SIGINT)
+
+
+with undisturbed():
+    import onnxruntime
 
 PROBABILITIES, EMBEDDING, DEFINITION = "probabilities", "embedding", "definition"
 CPU = "CPUExecutionProvider"
