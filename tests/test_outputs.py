@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -114,3 +115,20 @@ def test_a_disk_that_is_full(options: list[str]) -> None:
 def test_keys_that_are_not_there(tmp_path: Path) -> None:
     said = emodef_command("serve", "--api-keys", tmp_path / "none", code=2).stderr
     assert "none: cannot be read: No such file or directory; give a file with a key a line" in said
+
+
+@pytest.mark.parametrize(
+    "command", [["labels", "show", "goemotions"], ["labels", "list"], ["labels", "list", "--json"]]
+)
+def test_a_reader_that_has_gone_away_is_no_fault(command: list[str]) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    run = subprocess.run(
+        [sys.executable, "-m", "emodef", *command],
+        stdout=writes,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writes)
+    assert (run.returncode, run.stderr) == (0, "")

@@ -252,8 +252,12 @@ def output() -> Console:
     """For results. Tables fit the terminal; in a pipe or a file they are wide and plain."""
     from rich.console import Console
 
+    class Output(Console):
+        def on_broken_pipe(self) -> None:  # not an exit with 1: nothing is wrong with `emodef ... | head`
+            raise BrokenPipeError
+
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PLAIN_WIDTH
-    return Console(width=width, highlight=False, soft_wrap=False)
+    return Output(width=width, highlight=False, soft_wrap=False)
 
 
 def notes(quiet: bool = False) -> Console:
