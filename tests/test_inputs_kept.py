@@ -65,7 +65,7 @@ def test_parts_of_one_file_are_not_anothers(predictor: Predictor, tmp_path: Path
     first, second = (write_parquet(tmp_path / name / "x.parquet", name) for name in ("happy", "angry"))
     out = tmp_path / "out.csv"
     with pytest.raises(Interrupted):
-        predict_file(open_source(first), out, predictor, Options(), part_size=2, watch=Once())
+        predict_file(open_source(first), out, predictor, Options(), part_size=2, watch=Twice())
     with pytest.raises(SettingsError, match="the content of the input changed"):
         predict_file(open_source(second), out, predictor, Options(), part_size=2)
     patterns = [address.replace("x.parquet", "*.parquet") for address in (first, second)]
@@ -73,9 +73,19 @@ def test_parts_of_one_file_are_not_anothers(predictor: Predictor, tmp_path: Path
     predict_file(open_source(patterns[0]), other, predictor, Options(), part_size=2)
     other.unlink()
     with pytest.raises(Interrupted):
-        predict_file(open_source(patterns[0]), other, predictor, Options(), part_size=2, watch=Once())
+        predict_file(open_source(patterns[0]), other, predictor, Options(), part_size=2, watch=Twice())
     with pytest.raises(SettingsError, match="the input path changed"):
         predict_file(open_source(patterns[1]), other, predictor, Options(), part_size=2)
+
+
+def test_where_no_part_is_finished_nothing_is_in_the_way(predictor: Predictor, tmp_path: Path) -> None:
+    given, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    for text in ("text\nso happy\n", "text\nanother file\n"):
+        given.write_text(text)
+        with pytest.raises(Interrupted):
+            predict_file(open_source(str(given)), out, predictor, Options(), watch=Once())
+        assert [path.name for path in (tmp_path / "out.csv.parts").glob("*.json")] == ["manifest.json"]
+    assert predict_file(open_source(str(given)), out, predictor, Options(threshold=0.5)).rows == 1
 
 
 @pytest.mark.parametrize("pattern", ["*.parquet", "**/*.parquet", ""])

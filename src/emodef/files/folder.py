@@ -114,6 +114,8 @@ class PartsFolder:
             "input", {}
         ):  # parts of another pipe serve nobody
             earlier = None
+        if not any(self._found()):  # nothing would be lost
+            earlier = None
         if earlier is not None and (changes := differences(earlier, manifest)):
             raise SettingsError(
                 f"{self.path} holds finished parts, but since they were made {'; '.join(changes)}. "
