@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,39 @@ def test_inputs_that_cannot_be(predictor: Predictor, tmp_path: Path) -> None:
         open_source(str(tmp_path / "number.parquet"))
     with pytest.raises(DataError, match="text 2 is empty"):
         GivenTexts(["fine", " "])
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "remedy"),
+    [
+        ("in.csv.gz", None, "zcat {} | emodef predict --input-format csv"),
+        ("in.csv.gz", "csv", "zcat {} | emodef predict --input-format csv"),
+        ("in.jsonl.zst", None, "zstdcat {} | emodef predict --input-format jsonl"),
+        ("in.txt.xz", None, "xzcat {} | emodef predict"),
+        ("in.gz", None, "zcat {} | emodef predict --input-format csv"),
+        ("in.parquet.gz", None, "unpack it first: Parquet is not read from a pipe"),
+    ],
+)
+def test_compressed_files_are_told(tmp_path: Path, name: str, format: str | None, remedy: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\x1f\x8b\x08")
+    with pytest.raises(DataError) as told:
+        open_source(str(path), format=format)
+    assert str(told.value).startswith(f"{path}: is compressed; ")
+    assert str(told.value).endswith(remedy.format(path))
+
+
+def test_a_folder_of_parquet_files_is_told_with_the_way_to_read_it(tmp_path: Path) -> None:
+    """As Spark writes them."""
+    folder = tmp_path / "in it.parquet"
+    folder.mkdir()
+    (folder / "_SUCCESS").touch()
+    for number in range(2):
+        pl.DataFrame({"text": ["so happy"]}).write_parquet(folder / f"part-{number}.parquet")
+    with pytest.raises(DataError, match="is a folder; to read the files in it as one: --file ") as told:
+        open_source(str(folder))
+    (address,) = shlex.split(str(told.value).partition("--file ")[2])
+    assert open_source(address).rows == 2
 
 
 @pytest.mark.parametrize("name", list(BAD))

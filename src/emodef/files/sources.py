@@ -6,7 +6,9 @@ every time. A source that can be read again goes on behind the parts that are fi
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +37,13 @@ SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
+}
+COMPRESSED = {  # ending -> what writes out the content
+    ".gz": "zcat",
+    ".bz2": "bzcat",
+    ".xz": "xzcat",
+    ".zst": "zstdcat",
+    ".zip": "unzip -p",
 }
 PART_BYTES = 2**25
 
@@ -193,8 +202,10 @@ def open_source(given: str, text_column: str | None = None, format: str | None =
         )
     given = _path_of(given)
     is_address = re.match(r"[a-z][a-z0-9+.-]+://", given) is not None
+    suffix = Path(given).suffix.lower()
+    if suffix in COMPRESSED and Path(given).is_file():
+        raise DataError(f"is compressed; {_unpacking(given, format)}", given)
     if format is None:
-        suffix = Path(given).suffix.lower()
         if suffix not in SUFFIXES:
             known = ", ".join(SUFFIXES)
             raise DataError(
@@ -214,6 +225,11 @@ def open_source(given: str, text_column: str | None = None, format: str | None =
             raise DataError(f"cannot be read: {error.strerror}", given) from None
         return TextSource(format, text_column, stream=stream, name=given)
     if format == "parquet":
+        if not is_address and Path(given).is_dir():
+            pattern = f"file://{os.path.abspath(given)}/*.parquet"
+            raise DataError(
+                f"is a folder; to read the files in it as one: --file {shlex.quote(pattern)}", given
+            )
         from emodef.files.parquet import ParquetSource
 
         return ParquetSource(given, text_column)
@@ -222,6 +238,18 @@ def open_source(given: str, text_column: str | None = None, format: str | None =
             f"{given}: only Parquet is read from an address; copy the file here first, or pipe it in"
         )
     return TextSource(format, text_column, path=Path(given))
+
+
+def _unpacking(given: str, format: str | None) -> str:
+    """How to give what is in a compressed file."""
+    name = Path(given)
+    within = format or SUFFIXES.get(name.with_suffix("").suffix.lower(), "csv")
+    if within == "parquet":
+        return "unpack it first: Parquet is not read from a pipe"
+    option = "" if within == "txt" else f" --input-format {within}"
+    return (
+        f"give what is in it: {COMPRESSED[name.suffix.lower()]} {shlex.quote(given)} | emodef predict{option}"
+    )
 
 
 def _path_of(given: str) -> str:
