@@ -15,9 +15,11 @@ from emodef.corpora import Corpus
 from emodef.corpora.held_out import only_labels
 from emodef.definitions import read_labels
 from emodef.errors import DataError
+from emodef.labels import shipped
 from emodef.predictor import Predictor
 from tiny_light import build_tiny_light
 
+EXAMPLES = Path(__file__).parent.parent / "examples" / "labels"
 OWN = {
     "glee": "so happy, so glad, lovely, great thanks, happy, glad, lovely",
     "mirth": "so glad, so happy, great thanks, lovely, glad, happy, lovely!",
@@ -183,3 +185,52 @@ def test_shipped_sets_have_sound_definitions() -> None:
     for name in ("ekman", "isear", "emoint", "emotion_stimulus"):
         kinds = {f.kind for f in of_words(read_labels(name))}
         assert not kinds - {"short"}, name
+
+
+FOREIGN = {
+    "german": [
+        "Ein starkes Gefühl von Ärger oder Wut",
+        "Freude über etwas Schönes",
+        "Sehnsucht nach der Heimat",
+    ],
+    "russian": ["Сильное чувство гнева", "Чувство радости и счастья", "Страх перед опасностью"],
+    "japanese": [
+        "何かが思い通りにならず腹が立つ気持ち",
+        "嬉しくて幸せな気持ち",
+        "これから起こることへの恐れ",
+    ],
+    "thai": ["ความรู้สึกโกรธอย่างรุนแรง"],
+}
+
+
+@pytest.fixture(scope="module")
+def brought() -> Predictor:
+    """The model that comes with the package: what it knows of words is what this is about."""
+    return Predictor.load()
+
+
+@pytest.mark.parametrize("language", list(FOREIGN))
+def test_definitions_in_other_languages_are_told(brought: Predictor, language: str) -> None:
+    labels = {f"label {number}": text for number, text in enumerate(FOREIGN[language])}
+    found = check(read_labels(labels), brought).findings
+    assert [(each.kind, each.labels) for each in found if each.kind != "similar"] == [
+        ("language", tuple(labels))
+    ]
+    mixed = {"anger": "A strong feeling of displeasure", **labels}
+    (told,) = (each for each in check(read_labels(mixed), brought).findings if each.kind == "language")
+    assert told.labels == tuple(labels)
+    assert "is English" in told.message
+
+
+@pytest.mark.parametrize("name", [*shipped(), *map(str, sorted(EXAMPLES.rglob("*.toml")))])
+def test_english_definitions_are_not(brought: Predictor, name: str) -> None:
+    assert not [each for each in check(read_labels(name), brought).findings if each.kind == "language"]
+
+
+def test_rare_and_short_english_words_are_not(brought: Predictor) -> None:
+    labels = {
+        "glee": "Schadenfreude, gloating",
+        "calm": "To be as it is, at ease",
+        "hangry": "Hungriness gone cantankerous",
+    }
+    assert not [each for each in check(read_labels(labels), brought).findings if each.kind == "language"]

@@ -27,7 +27,12 @@ SHOWN = 5  # pairs
 CONFUSED = 0.25  # of a label's texts, from which on a label that stands before it is worth a finding
 LEAST_TEXTS = 3  # of a label, for a finding about it
 STEM = 4  # letters that two words must share to be forms of one
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+# pieces that a model's tokenizer makes of a word: 1.0 to 1.2 in English definitions, 2 or more in languages that it was not made for
+PIECES, LETTERS, UNKNOWN = 1.6, 3.0, 0.2
+_UNKNOWN_TOKENS = ("[UNK]", "<unk>")
+# a letter of Japanese, Chinese or Thai, which are written without blanks, counts as a word
+_WORD = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|[^\W\d_]+(?:['’][^\W\d_]+)?")
+_LETTERS = re.compile(r"[^\W\d_]+")
 _NOTHING = """
 a an the of or and to in on for with by at from as is are be being been was were am it its this that one someone something somebody who
 which what when where feel feels feeling feelings felt emotion emotions emotional state mood sense sensation experience experiencing
@@ -38,7 +43,10 @@ _EMPTY = frozenset(_NOTHING.split())  # words that say nothing of a label
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to look at. kind: "short", "circular", "long", "similar", "confused"; labels: whose; message: in words."""
+    """One thing to look at. labels: whose; message: in words.
+
+    kind: "empty", "short", "circular", "long", "language", "similar", "confused".
+    """
 
     kind: str
     labels: tuple[str, ...]
@@ -97,7 +105,7 @@ def check(
         return Check(tuple(findings))
     root = predictor.root
     own = predictor.with_labels(definitions)
-    findings += _too_long(definitions, root)
+    findings += _too_long(definitions, root) + _foreign(definitions, root)
     known = Definitions.of(root.label_set)
     similar = pairs(definitions.names, cosines(encode(root, definitions)))
     similar_known = pairs(known.names, cosines(encode(root, known)))
@@ -190,6 +198,36 @@ def _too_long(definitions: Definitions, root: Predictor) -> list[Finding]:
             message = f"{name}: a definition or example has {longest} tokens, and is read in windows of {root.room}; make it shorter"
             found.append(Finding("long", (name,), message))
     return found
+
+
+def _foreign(definitions: Definitions, root: Predictor) -> list[Finding]:
+    found = {
+        name: text
+        for name, written in zip(definitions.names, definitions.definitions, strict=True)
+        for text in written
+        if _is_foreign(text, root)
+    }
+    if not found:
+        return []
+    name, text = next(iter(found.items()))
+    others = "" if len(found) == 1 else f", and {len(found) - 1} more"
+    message = (
+        f"{name}{others}: the model hardly knows the words of {text!r}; definitions, and texts, are read in the language that a model "
+        "learned, which for the one that emodef brings is English"
+    )
+    return [Finding("language", tuple(found), message)]
+
+
+def _is_foreign(text: str, root: Predictor) -> bool:
+    """Whether the tokenizer finds few of its words in a text: many short pieces, or many that it does not have at all."""
+    words = _LETTERS.findall(text)
+    if len(_WORD.findall(text)) < LEAST_WORDS:  # one rare word is not a language
+        return False
+    tokenizer = root.encoder.tokenizer
+    ids = root.encoder.tokenize([" ".join(words)])[0].tolist()
+    unknown = sum(ids.count(tokenizer.token_to_id(token)) for token in _UNKNOWN_TOKENS)
+    letters = sum(map(len, words))
+    return (len(ids) > PIECES * len(words) and letters < LETTERS * len(ids)) or unknown > UNKNOWN * len(ids)
 
 
 def _near_duplicates(similar: Sequence[Pair], known: Sequence[Pair], same: bool) -> list[Finding]:
