@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emodef.definitions import read_labels
 from emodef.errors import LabelSetError
 from emodef.labels import LabelSet, shipped
 
@@ -289,3 +290,16 @@ def test_a_set_made_in_code_is_checked_too() -> None:
     wrong: Any = ["a"]
     with pytest.raises(LabelSetError, match="a label set is a table"):
         LabelSet.from_dict(wrong)
+
+
+@pytest.mark.parametrize("line", ['Ärger = "Wut"', 'mild fear = "Uneasy"', 'a&b = "Both"'])
+def test_names_that_need_quotes(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(line, encoding="utf-8")
+    with pytest.raises(
+        LabelSetError, match="with other than letters from A to Z, digits, - and _ stands in quotes"
+    ):
+        read_labels(path)
+    name, _, text = line.partition(" = ")
+    path.write_text(f'"{name}" = {text}', encoding="utf-8")
+    assert read_labels(path).names == (name,)

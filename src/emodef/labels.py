@@ -299,7 +299,7 @@ def parse_toml(content: bytes, source: str) -> dict[str, Any]:
         remedy = (
             "the same name stands there a second time: keep one"
             if twice
-            else "correct that line; a name with spaces stands in quotes"
+            else "correct that line; a name with other than letters from A to Z, digits, - and _ stands in quotes"
         )
         raise LabelSetError(f"is not valid TOML: {error}; {remedy}", path=source, row=line) from None
     except (ValueError, RecursionError):  # thousands of brackets, or of digits
