@@ -246,3 +246,18 @@ def test_no_texts(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     with pytest.raises(SettingsError, match="no texts"):
         _source([], None, None, None)
+
+
+@pytest.mark.parametrize("text", ["-5 degrees, awful", "--- awful", "--really, awful"])
+def test_a_text_that_begins_like_an_option(model: Path, text: str) -> None:
+    for command in ("predict", "explain"):
+        said = " ".join(
+            emodef_command(command, "--model", model, text, code=2).output.replace("│", " ").split()
+        )
+        assert f'a text that begins with - stands behind --, as in: emodef {command} -- "-5 degrees"' in said
+    assert (
+        json_lines(emodef_command("predict", "--model", model, "--json", "--", text).stdout)[0]["text"]
+        == text
+    )
+    assert "stands behind" not in emodef_command("predict", "--treshold", "1", text, code=2).output
+    assert "stands behind" not in emodef_command("report", "-5", code=2).output

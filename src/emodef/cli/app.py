@@ -56,6 +56,7 @@ class Commands(TyperGroup):
             _fail(f"{said}; {remedy}", DataError.exit_code, error)
         except Exception as error:
             if type(error).__module__.split(".")[0] in ("typer", "click"):  # usage errors are typer's to show
+                _hint_at_dashes(error)
                 raise
             _fail(
                 f"unexpected {type(error).__name__}: {error}\nThis is a fault of emodef. To see where it is, run the "
@@ -63,6 +64,17 @@ class Commands(TyperGroup):
                 EmodefError.exit_code,
                 error,
             )
+
+
+def _hint_at_dashes(error: Any) -> None:
+    """Say how a text is given that begins like an option, where there is no such option, nor one like it."""
+    if type(error).__name__ != "NoSuchOption" or error.possibilities or error.ctx is None:
+        return
+    command = error.ctx.command
+    if any(parameter.name == "texts" for parameter in command.params):
+        error.message += (
+            f'; a text that begins with - stands behind --, as in: emodef {command.name} -- "-5 degrees"'
+        )
 
 
 def _fail(message: str, code: int, error: BaseException | None = None) -> None:
