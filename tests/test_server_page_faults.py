@@ -26,7 +26,8 @@ def held_back(page: Any, held: list[Any], count: int) -> None:
         ("excel.csv", "id;text\r\n1;I am happy, so happy\r\n2;why is it\r\n", "text"),
         ("tabs.csv", "id\ttext\n1\tI am happy, so happy; yes\n", "text"),
         ("spaces.csv", "id, text\n1,I am happy\n", "text"),
-        ("quoted.tsv", '"id"\t"text"\n1\t"I am happy\n', '"text"'),
+        ("quoted.tsv", '"id"\t"text"\n1\t"I am happy,\nso happy"\n', "text"),
+        ("as_it_stands.tsv", 'id\ttext\n1\t"I am happy\n', "text"),
     ],
 )
 def test_tables_of_every_kind_are_predicted(
@@ -53,12 +54,13 @@ def test_columns_are_named_as_the_server_names_them(open_tab: Open, tmp_path: Pa
         ("blank.csv", "\n\nid;comment, in full, as written\n\n1;Thank you\n"),  # of the lines that are some
         ("lines.csv", 'id;comment, in full, as written\n1;"Yes, really, I\nam"\n'),
         ("one.csv", "text\na,b;c\n"),
-        ("quotes.tsv", '"text"\t"a\tb" \r\n1\t2\t3\r\n'),
+        ("quotes.tsv", '"text"\t"a\tb"\r\n1\t2\r\n'),
         ("commas.tsv", "text\ta,b,c\n1\t2\n"),
     ):
         (tmp_path / name).write_bytes(content.encode())
-        columns = page.evaluate(FIRST_ROWS, [name, content])["columns"]
-        table = open_source(str(tmp_path / name), columns[0]).table
+        found = page.evaluate(FIRST_ROWS, [name, content])
+        columns = found["columns"]
+        table = open_source(str(tmp_path / name), columns[0], found["format"]).table
         assert list(table.columns) == columns, name
 
 

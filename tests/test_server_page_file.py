@@ -227,7 +227,7 @@ def test_first_rows(open_tab: Open) -> None:
         ("a.txt", "one\n\ntwo\n", [], [["one"], ["two"]]),
         ("a.csv", "a\n" + "word,\n" * 20_000, ["a"], [["word", ""]] * 10_922),  # the last is cut and left out
     ):
-        assert page.evaluate(code, [name, content]) == {"columns": columns, "rows": rows}
+        assert page.evaluate(code, [name, content]) == {"format": None, "columns": columns, "rows": rows}
 
 
 def test_axe_and_widths_with_a_file(open_tab: Open, tmp_path: Path) -> None:

@@ -97,10 +97,9 @@ def test_cosines_of_an_untuned_encoder(source: LightSource) -> None:
     np.testing.assert_allclose((1 / (1 + np.exp(-level))).mean(axis=0), 0.4, atol=1e-3)
     above = 1 / (1 + np.exp(-level)) > found["levelled"].thresholds
     assert (above.sum(axis=0) <= 2).all()  # two of five texts
-    several = Task(TEXTS, replace(MOODS, exclusive=False), background=TEXTS, rate=0.4)
-    assert set(scores_of(source, several, "cosine with definition")) == {"levelled"}
-    unlevelled = Task(TEXTS, replace(MOODS, exclusive=False), rate=0.4)
-    assert set(scores_of(source, unlevelled, "cosine with definition")) == {"plain"}
+    for background, policy in ((TEXTS, "levelled"), ((), "plain")):
+        several = Task(TEXTS, replace(MOODS, exclusive=False), background=background, rate=0.4)
+        assert set(scores_of(source, several, "cosine with definition")) == {policy}
 
 
 def test_mapping_takes_the_largest(source: LightSource, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,6 +148,7 @@ export function startFile(ownLabels, openTab) {
     else if (level) body.append("level", level);
     for (const name of ["column", "time_column"]) if (elements[name]?.value) body.append(name, elements[name].value);
     if (view.threshold.value !== null) body.append("threshold", String(view.threshold.value));
+    if (view.found.format) body.append("format", view.found.format);
     body.append("file", view.file);
     forget();
     problem(null);

@@ -86,9 +86,15 @@ export function parse(text, format, whole) {
   return { columns: header.map((name) => name.trim()), rows };
 }
 
+// Where names of a table with tabs stand in quotes its cells do too: the server refuses to read it as it stands, and is asked to read it so.
+const inQuotes = (text) => /^(?:.*\t)?"[^\t]*"(?:\t|\r|\n|$)/.test(text.replace(/^[\ufeff\r\n]+/, "").split("\n", 1)[0]);
+
+// format: what the server is to read it as, where that is not what its name says
 export async function firstRows(file) {
-  const format = suffix(file.name);
-  return parse(await file.slice(0, MOST).text(), format, file.size <= MOST);
+  const text = await file.slice(0, MOST).text();
+  const named = suffix(file.name);
+  const format = (named === "tsv" || named === "tab") && inQuotes(text) ? "csv" : null;
+  return { format, ...parse(text, format ?? named, file.size <= MOST) };
 }
 
 // of an answer: its beginning only, the rest is not fetched
