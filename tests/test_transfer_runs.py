@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import nn
 
 from emodef.corpora import Corpus
 from emodef.corpora.describe import normalise
-from emodef.errors import SettingsError
+from emodef.errors import SettingsError, TrainingError
 from emodef.metrics import decide
 from emodef.train import transfer_runs
 from emodef.train.checkpoint import TrainedModel
@@ -27,10 +28,11 @@ from emodef.train.run import run_training
 from emodef.train.sampling import length_sorted_batches
 from emodef.train.settings import TrainSettings
 from emodef.train.tokenization import TextTokenizer
+from emodef.train.transfer import run_transfer
 from emodef.train.transfer_runs import TransferCorpus, Workbench
 from emodef.train.transfer_settings import TransferSettings
 from emodef.train.transfer_starts import find_starts
-from emodef.transfers import draw_splits
+from emodef.transfers import TransferFolder, draw_splits
 
 Splits = dict[str, Corpus]
 CPU = torch.device("cpu")
@@ -324,3 +326,18 @@ def test_bf16_trains_otherwise_and_decides_as_fp32(
         np.testing.assert_array_equal(predicted, expected)
         ends.append(state(bench))
     assert ends[0] != ends[1]
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_only_what_cannot_be_written_is_told_as_that(
+    study: Callable[..., TransferSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device") if full else BrokenPipeError("gone")
+
+    monkeypatch.setattr(*((TransferFolder, "append") if full else (Workbench, "run")), fails)
+    expected, message = (
+        (TrainingError, "make room and give the same command again") if full else (BrokenPipeError, "gone")
+    )
+    with pytest.raises(expected, match=message):
+        run_transfer(study(sizes=[12], splits=1), tmp_path, cpu=True)

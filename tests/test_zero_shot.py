@@ -86,9 +86,7 @@ def test_cosines_of_an_untuned_encoder(source: LightSource) -> None:
     source.label_set, source.match, source.crossing = None, None, False  # as an untuned encoder is
     task = Task(TEXTS, MOODS, background=TEXTS, rate=0.4)
     assert set(Scorer(source, task).methods()) == {
-        "cosine with name",
-        "cosine with definition",
-        "cosine with both",
+        f"cosine with {what}" for what in ("name", "definition", "both")
     }
     found = scores_of(source, task, "cosine with definition")
     wanted = COSINE_SCALE * source.embed(TEXTS) @ source.embed(MOODS.definitions).T

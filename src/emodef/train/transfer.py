@@ -28,7 +28,7 @@ from emodef.runs import DataChoice, read_json
 from emodef.train.processes import Interrupted, caught_signals, locked
 from emodef.train.resume import writing
 from emodef.train.transfer_plan import Study, plan_transfer
-from emodef.train.transfer_processes import run_here, run_in_processes
+from emodef.train.transfer_processes import AGAIN, run_here, run_in_processes
 from emodef.train.transfer_settings import TransferSettings
 from emodef.train.versions import as_json, note_versions
 from emodef.transfers import Row, TransferFolder
@@ -73,12 +73,12 @@ def run_study(
     """Make the runs of a plan. deadline: on the clock of `time.monotonic`, after which no new run begins. Else as `run_transfer`."""
     folder = study.folder
     with ExitStack() as stack:
-        stack.enter_context(writing(folder.path))
         stack.enter_context(locked(folder.path))
-        folder.cut_unfinished()
-        _write_about(study)
-        for drawn in study.splits.values():
-            folder.save_splits(drawn)
+        with writing(folder.path, AGAIN):
+            folder.cut_unfinished()
+            _write_about(study)
+            for drawn in study.splits.values():
+                folder.save_splits(drawn)
         told = stack.enter_context(_Told(study, console))
         caught = stack.enter_context(caught_signals())
         if (jobs := min(jobs, study.pending)) > 1:

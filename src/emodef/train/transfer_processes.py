@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
 
 
+AGAIN = "give the same command again"  # what to do once there is room on the disk
+
+
 class Told(Protocol):
     """Who is told of what happens."""
 
@@ -84,7 +87,7 @@ def make_unit(
             start_run=unit.start.run_name,
             start_dev_macro_f1=unit.start.dev_macro_f1,
         )
-        with writing(study.folder.path):
+        with writing(study.folder.path, AGAIN):
             study.folder.append(row, outcome.predicted)
         yield row
 
