@@ -29,7 +29,7 @@ from emodef.train.processes import locked
 from emodef.train.run import Run, run_training
 from emodef.train.settings import TrainSettings
 from emodef.train.teachers import with_hashes
-from tiny_training import EVALUATION, STEP, Blow, Job, error_of, finish, run, start
+from tiny_training import EVALUATION, STEP, Blow, Job, error_of, finish, run, short_run, start
 
 Splits = dict[str, Corpus]
 FILES = ["log.jsonl", "metrics.json", "model", "probabilities.npz", "settings.json", "versions.json"]
@@ -40,16 +40,7 @@ def make(tiny_backbone: Callable[..., Path]) -> Callable[..., TrainSettings]:
     """`make(setup="cdp")`: settings of a run of 16 steps."""
 
     def settings(**changes: Any) -> TrainSettings:
-        base: dict[str, Any] = {
-            "backbone": str(tiny_backbone("bert", initializer_range=0.3)),
-            "setup": "match",
-            "corpus": "tiny",
-            "epochs": 2,
-            "learning_rate": 1e-2,
-            "precision": "fp32",
-            "save_every": 3,
-        }
-        return TrainSettings(**base | changes)
+        return short_run(tiny_backbone("bert", initializer_range=0.3), **changes)
 
     return settings
 

@@ -17,7 +17,7 @@ from emodef.corpora import Corpus
 from emodef.errors import SettingsError
 from emodef.train.run import run_training
 from emodef.train.settings import TrainSettings
-from tiny_training import STEP, Blow, Job, run
+from tiny_training import STEP, Blow, Job, run, short_run
 
 Splits = dict[str, Corpus]
 
@@ -29,16 +29,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def make(tiny_backbone: Callable[..., Path]) -> Callable[..., TrainSettings]:
     def settings(**changes: Any) -> TrainSettings:
-        base: dict[str, Any] = {
-            "backbone": str(tiny_backbone("bert", initializer_range=0.3)),
-            "setup": "match",
-            "corpus": "tiny",
-            "epochs": 2,
-            "learning_rate": 1e-2,
-            "precision": "fp32",
-            "save_every": 3,
-        }
-        return TrainSettings(**base | changes)
+        return short_run(tiny_backbone("bert", initializer_range=0.3), **changes)
 
     return settings
 

@@ -16,9 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emodef.corpora import Corpus
+
+if TYPE_CHECKING:
+    from emodef.train.settings import TrainSettings
 
 TIMEOUT = 300.0  # seconds; a process that has not ended by then is killed, and the test fails
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -55,6 +58,22 @@ class Job:
     whole: bool = False
     file_limit: int | None = None  # bytes; a file that grows beyond fails as on a full disk
     environment: dict[str, str] = field(default_factory=dict)
+
+
+def short_run(backbone: Path, **changes: Any) -> TrainSettings:
+    """Settings of a run of 16 steps with matching, saved every third."""
+    from emodef.train.settings import TrainSettings
+
+    base: dict[str, Any] = {
+        "backbone": str(backbone),
+        "setup": "match",
+        "corpus": "tiny",
+        "epochs": 2,
+        "learning_rate": 1e-2,
+        "precision": "fp32",
+        "save_every": 3,
+    }
+    return TrainSettings(**base | changes)
 
 
 def start(job: Job) -> BaseProcess:

@@ -29,13 +29,13 @@ def open_atomic(path: str | os.PathLike[str], mode: str = "w", **options: Any) -
             yield handle
         return
     target = behind_links(path)
-    with _named(path):
+    with named_as(path):
         target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         with open(path, mode, **options) as handle:
             yield handle
         return
-    with _named(path):
+    with named_as(path):
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(descriptor, mode, **options) as handle:
@@ -49,7 +49,7 @@ def open_atomic(path: str | os.PathLike[str], mode: str = "w", **options: Any) -
 
 
 @contextmanager
-def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+def named_as(path: str | os.PathLike[str]) -> Iterator[None]:
     """OSErrors name `path`, which somebody gave, and not the folder or the temporary file that they came from."""
     try:
         yield

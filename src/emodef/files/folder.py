@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from emodef import locks
-from emodef.atomic import behind_links, open_atomic, put_in_place, write_bytes, write_text
+from emodef.atomic import behind_links, named_as, open_atomic, put_in_place, write_bytes, write_text
 from emodef.errors import DataError, SettingsError
 from emodef.files.predictions import Finished
 from emodef.files.records import Position
@@ -86,14 +86,13 @@ class PartsFolder:
     @contextmanager
     def _named_as_given(self) -> Iterator[None]:
         """Errors name the output: what was given is what can be mended."""
-        try:
-            yield
-        except FileExistsError:
-            raise SettingsError(
-                f"{self.path} is where finished parts are kept, and is a file; move it away, or name another --out"
-            ) from None
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, os.fspath(self.out)) from None
+        with named_as(self.out):
+            try:
+                yield
+            except FileExistsError:
+                raise SettingsError(
+                    f"{self.path} is where finished parts are kept, and is a file; move it away, or name another --out"
+                ) from None
 
     def begin(self, manifest: Mapping[str, Any], *, restart: bool, resumable: bool = True) -> None:
         """Make `manifest` the folder's. Parts of the same manifest stay; with `restart` none does, nor of what is not resumable.

@@ -24,6 +24,7 @@ from emodef.metrics import Floats, Measurement, Measures
 from emodef.paper.cells import NOT_RUN, Parts
 from emodef.paper.figures.transfer import CORPORA, UNTUNED, start_title
 from emodef.paper.known import KNOWN
+from emodef.paper.results import processor
 from emodef.paper.statistics import mean_of
 from emodef.reporting import Cell, Column, Table, comparison_table
 from emodef.runs import read_json
@@ -320,5 +321,4 @@ def _made(folder: TransferFolder, policy: str) -> Iterator[str]:
 
 
 def _made_with(about: Mapping[str, Any]) -> str:
-    hardware = about.get("hardware", {})
-    return f"{hardware.get('gpu') or hardware.get('cpu')}, {about.get('precision')}, code {about.get('code')}"
+    return f"{processor(about)}, {about.get('precision')}, code {about.get('code')}"

@@ -6,7 +6,7 @@ A folder with settings.json, metrics.json and probabilities.npz is a finished ru
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,7 @@ class Run:
     @property
     def hardware(self) -> str:
         """The accelerator, else the processor, and its threads."""
-        found = self.about.get("hardware", {})
-        return f"{found.get('gpu') or found.get('cpu', 'unknown')}, {found.get('threads', '?')} threads"
+        return f"{processor(self.about)}, {self.about.get('hardware', {}).get('threads', '?')} threads"
 
     @property
     def precision(self) -> str:
@@ -81,10 +80,10 @@ class Run:
     @property
     def made(self) -> tuple[str, ...]:
         """What else than settings and seed may change a result: precision, accelerator or processor, versions, code."""
-        versions, hardware = self.about.get("versions", {}), self.about.get("hardware", {})
+        versions = self.about.get("versions", {})
         return (
             self.precision,
-            str(hardware.get("gpu") or hardware.get("cpu")),
+            processor(self.about),
             *(str(versions.get(name)) for name in ("torch", "transformers")),
             str(self.about.get("code")),
         )
@@ -105,6 +104,12 @@ class Run:
     def ids(self, split: str) -> list[str]:
         """The ids of a split's texts, in the order of its probabilities."""
         return self.folder.ids(split)
+
+
+def processor(about: Mapping[str, Any]) -> str:
+    """The accelerator, else the processor, that versions.json names."""
+    hardware = about.get("hardware", {})
+    return str(hardware.get("gpu") or hardware.get("cpu", "unknown"))
 
 
 def find_runs(folder: str | os.PathLike[str], report: Callable[[str], None] | None = None) -> list[Run]:

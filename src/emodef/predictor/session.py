@@ -47,9 +47,8 @@ LONE_TOKENS = 64  # up to which a lone text is computed by one thread: sharing s
 _INPUTS = {"input_ids": "input_ids", "attention_mask": "attention_mask", "token_type_ids": "segments"}
 _TYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
-if (
-    os.environ.get("ORT_DISABLE_TELEMETRY") == "1"
-):  # where onnxruntime was there before emodef, which could not keep it silent then
+# where onnxruntime was there before emodef, which could not keep it silent then
+if os.environ.get("ORT_DISABLE_TELEMETRY") == "1":
     onnxruntime.disable_telemetry_events()
 
 _left_behind: list[

@@ -36,11 +36,12 @@ def settled(rough: Scores, threshold: float | None, exactly: Callable[[NDArray[n
     """
     logits, distance = rough.copy(), distances(rough, threshold)
     order = np.argsort(distance, kind="stable")
+    distance = distance[order]
     asked, wanted, error = 0, min(_FIRST, len(order)), 0.0
     while asked < wanted:
         rows = order[asked:wanted]
         logits[rows] = exactly(rows)
         error = max(error, float(np.abs(logits[rows].astype(np.float64) - rough[rows]).max()))
         asked = wanted
-        wanted = max(asked, int(np.searchsorted(distance[order], TRUSTED * error, side="right")))
+        wanted = max(asked, int(np.searchsorted(distance, TRUSTED * error, side="right")))
     return logits
