@@ -163,10 +163,19 @@ def every_position(model: DefinitionModel, batch: PrimaryBatch | AuxiliaryBatch)
 class FullLength(Encoder):
     """Pads every batch to the longest length allowed, as the published recipe does."""
 
-    def texts(self, tokens: Tokens, chosen: Any, max_length: int) -> Padded:
+    def texts(self, tokens: Tokens, chosen: Any, max_length: int, *, multiple: int = 1) -> Padded:
         return self._widened(super().texts(tokens, chosen, max_length), max_length)
 
-    def pairs(self, tokens: Tokens, chosen: Any, definitions: Tokens, labels: Any, max_length: int) -> Padded:
+    def pairs(
+        self,
+        tokens: Tokens,
+        chosen: Any,
+        definitions: Tokens,
+        labels: Any,
+        max_length: int,
+        *,
+        multiple: int = 1,
+    ) -> Padded:
         return self._widened(super().pairs(tokens, chosen, definitions, labels, max_length), max_length)
 
     def _widened(self, padded: Padded, length: int) -> Padded:

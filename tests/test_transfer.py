@@ -218,13 +218,13 @@ def test_a_run_that_fails_does_not_stop_the_others(
 ) -> None:
     from emodef.errors import TrainingError
 
-    loss = Workbench._loss
+    logits = Workbench._logits
     poisoned = iter([True])
 
-    def broken(self: Workbench, logits: Any, *given: Any) -> Any:
-        return loss(self, logits * (float("nan") if next(poisoned, False) else 1.0), *given)
+    def broken(self: Workbench, inputs: Any) -> Any:
+        return logits(self, inputs) * (float("nan") if next(poisoned, False) else 1.0)
 
-    monkeypatch.setattr(Workbench, "_loss", broken)
+    monkeypatch.setattr(Workbench, "_logits", broken)
     with pytest.raises(TrainingError, match=r"1 failed.*untuned on moods, size 12, split 1.*not finite"):
         run_transfer(study(), tmp_path, cpu=True)
     assert plan_transfer(study(), tmp_path, cpu=True).pending == 1

@@ -23,6 +23,7 @@ from emodef.errors import SettingsError, TrainingError
 from emodef.metrics import decide
 from emodef.train import transfer_runs
 from emodef.train.checkpoint import TrainedModel
+from emodef.train.graphs import MULTIPLE
 from emodef.train.loop import _step_seed
 from emodef.train.run import run_training
 from emodef.train.sampling import length_sorted_batches
@@ -33,6 +34,7 @@ from emodef.train.transfer_runs import TransferCorpus, Workbench
 from emodef.train.transfer_settings import TransferSettings
 from emodef.train.transfer_starts import find_starts
 from emodef.transfers import TransferFolder, draw_splits
+from replays import Replays
 
 Splits = dict[str, Corpus]
 CPU = torch.device("cpu")
@@ -176,6 +178,21 @@ def test_seeds_differ_in_head_order_and_dropout(
 
 
 @pytest.mark.parametrize("policy", ["softmax", "sigmoid"])
+def test_recorded_steps_end_where_plain_ones_do(
+    bench: Callable[..., Workbench], texts: TransferCorpus, policy: str
+) -> None:
+    splits, plain, recorded, replays = drawn(texts), bench(), bench(), Replays()
+    recorded._record(replays)
+    plain._multiple = MULTIPLE  # dropout is another where lengths are
+    train, test = splits.train(1, 40), splits.test(1, 40, None)
+    for ours in (plain, recorded, recorded):  # the second time on what the first has left
+        outcome = ours.run(train, test, policy, 5)
+    assert 0 < replays.recorded < outcome.steps < replays.replayed
+    one, other = plain._scores(test, "fp32"), recorded._scores(test, "fp32")
+    np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("pooling", ["mean", "own"])
 def test_a_run_is_plain_fine_tuning(
     study: Callable[..., TransferSettings],
@@ -283,7 +300,7 @@ def test_the_words_that_do_not_occur_change_nothing(
         bench.run(train, test, "softmax", 3)
         bench.model.eval()
         with torch.no_grad():
-            return bench.model.encoder.get_input_embeddings().num_embeddings, bench._logits(test, 50)
+            return bench.model.encoder.get_input_embeddings().num_embeddings, bench._logits(bench._inputs(test, 50))
 
     fewer, cut = scores()
     monkeypatch.setattr(transfer_runs, "keep_vocabulary", lambda *given: None)

@@ -110,7 +110,7 @@ def main() -> None:
         return call
 
     transfer_runs.Workbench.run = struck("run", transfer_runs.Workbench.run)  # type: ignore[method-assign]
-    transfer_runs.Workbench._loss = struck("step", transfer_runs.Workbench._loss)  # type: ignore[method-assign]
+    transfer_runs.Workbench._work = struck("step", transfer_runs.Workbench._work)  # type: ignore[method-assign]
     try:
         transfer.run_transfer(
             TransferSettings(**order["settings"]), order["results"], order["starts"], cpu=True

@@ -127,10 +127,15 @@ class Encoder:
         places = found.offsets if read is None else [read.place(*place) for place in found.offsets]
         return np.array(found.ids, dtype=np.int32), np.array(places, dtype=np.int64).reshape(-1, 2)
 
-    def texts(self, tokens: Tokens, chosen: Sequence[int] | Indices, max_length: int) -> Padded:
-        """A padded batch of lone texts, each cut to `max_length` tokens, special tokens included."""
+    def texts(
+        self, tokens: Tokens, chosen: Sequence[int] | Indices, max_length: int, *, multiple: int = 1
+    ) -> Padded:
+        """A padded batch of lone texts, each cut to `max_length` tokens, special tokens included.
+
+        Its length is the longest one's, or, within `max_length`, the next that is a multiple of `multiple`: then batches have few shapes.
+        """
         room = max_length - self._single.size
-        return self._pad(self._single, [(tokens[int(i)][:room],) for i in chosen])
+        return self._pad(self._single, [(tokens[int(i)][:room],) for i in chosen], multiple, max_length)
 
     def pairs(
         self,
@@ -139,18 +144,26 @@ class Encoder:
         definitions: Tokens,
         labels: Sequence[int] | Indices,
         max_length: int,
+        *,
+        multiple: int = 1,
     ) -> Padded:
-        """A padded batch of (text, definition) pairs; where a pair exceeds `max_length`, its text is cut, not its definition."""
+        """A padded batch of (text, definition) pairs; where a pair exceeds `max_length`, its text is cut, not its definition.
+
+        multiple: as for `texts`.
+        """
         rows: list[tuple[Ids, ...]] = []
         for text, label in zip(chosen, labels, strict=True):
             definition = definitions[int(label)][: max_length - self._pair.size]
             room = max_length - self._pair.size - len(definition)
             rows.append((tokens[int(text)][:room], definition))
-        return self._pad(self._pair, rows)
+        return self._pad(self._pair, rows, multiple, max_length)
 
-    def _pad(self, template: _Template, rows: list[tuple[Ids, ...]]) -> Padded:
+    def _pad(
+        self, template: _Template, rows: list[tuple[Ids, ...]], multiple: int, max_length: int
+    ) -> Padded:
         lengths = np.array([template.size + sum(map(len, row)) for row in rows], dtype=np.int64)
-        shape = (len(rows), int(lengths.max(initial=0)))
+        longest = int(lengths.max(initial=0))
+        shape = (len(rows), max(longest, min(-(-longest // multiple) * multiple, max_length)))
         ids = np.full(shape, self.pad_id, dtype=np.int64)
         mask = np.zeros(shape, dtype=np.int64)
         segments = np.full(shape, self.pad_segment, dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,8 @@ class Step:
 class StepBatches:
     """Makes the batch of any step for one process of `world`; `segments`: whether the encoder takes them for pairs.
 
-    targets: what is learnt of each text, (n, K), by default its labels.
+    targets: what is learnt of each text, (n, K), by default its labels. multiple: lengths are padded to a multiple of it, and the places of
+    words to be predicted to as many as is usual for the length, so that batches have few shapes; 1: not at all.
 
     Raises SettingsError for a length that the backbone does not take.
     """
@@ -62,7 +64,9 @@ class StepBatches:
         rank: int = 0,
         world: int = 1,
         targets: NDArray[np.float32] | None = None,
+        multiple: int = 1,
     ) -> None:
+        self.multiple = multiple
         self.settings, self.tokenizer, self.device = settings, tokenizer, device
         self.segments, self.rank, self.world = segments, rank, world
         self.encoder = tokenizer.encoder
@@ -89,7 +93,7 @@ class StepBatches:
         self.sampler = TaskSampler(settings.seed, steps, settings.p, len(self.primary), len(self.auxiliary))
         self.label_texts: LabelTexts | None = None
         if "match" in settings.tasks:
-            self.label_texts = LabelTexts(corpus.label_set, tokenizer, settings, device)
+            self.label_texts = LabelTexts(corpus.label_set, tokenizer, settings, device, multiple)
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -101,7 +105,7 @@ class StepBatches:
 
     def _primary_step(self, step: int, draw: Draw) -> Step:
         chosen = self.primary.get(draw)
-        padded = self.encoder.texts(self.texts, chosen, self.settings.max_length)
+        padded = self.encoder.texts(self.texts, chosen, self.settings.max_length, multiple=self.multiple)
         share, weight = self._share(len(chosen))
         self.tokens.add(padded)
         labels = torch.from_numpy(self.targets[chosen][share].astype(np.float32)).to(self.device)
@@ -124,7 +128,12 @@ class StepBatches:
         settings, pairs = self.settings, self._pairs(draw.epoch)
         chosen = self.auxiliary.get(draw)
         padded = self.encoder.pairs(
-            self.texts, pairs.text[chosen], self.definitions, pairs.label[chosen], settings.max_pair_length
+            self.texts,
+            pairs.text[chosen],
+            self.definitions,
+            pairs.label[chosen],
+            settings.max_pair_length,
+            multiple=self.multiple,
         )
         share, weight = self._share(len(chosen))
         self.tokens.add(padded)
@@ -148,6 +157,8 @@ class StepBatches:
             )
             batch.words = torch.from_numpy(words[share]).to(self.device)
             batch.answers = batch.pairs.input_ids
+            if self.multiple > 1:
+                batch.places = torch.from_numpy(word_places(words[share], settings.mlm_rate)).to(self.device)
             ids = torch.from_numpy(masked[share]).to(self.device)
             batch.pairs = Inputs(ids, batch.pairs.attention_mask, batch.pairs.segments)
             counts["mlm"] = int(words.sum())
@@ -170,3 +181,11 @@ class StepBatches:
         pairs = self._pairs(epoch)
         words = self.texts.lengths[pairs.text] + self.definitions.lengths[pairs.label]
         return np.minimum(words + self.encoder.pair_overhead, self.settings.max_pair_length)
+
+
+def word_places(words: NDArray[np.bool_], rate: float) -> NDArray[np.int64]:
+    """Where `words` (batch, length) is true in the batch made flat; then, up to as many as are hardly ever exceeded in a batch of this
+    shape, the place of something else (a special token, which every batch has)."""
+    places = np.flatnonzero(words)
+    usual = words.size * rate + 4 * math.sqrt(words.size * rate * (1 - rate))
+    return np.pad(places, (0, max(0, math.ceil(usual) - len(places))), constant_values=int(words.argmin()))

@@ -37,8 +37,14 @@ class LabelTexts:
     """The texts of a label set's labels, tokenised once; the first of each label is the one that predicting reads."""
 
     def __init__(
-        self, label_set: LabelSet, tokenizer: TextTokenizer, settings: TrainSettings, device: torch.device
+        self,
+        label_set: LabelSet,
+        tokenizer: TextTokenizer,
+        settings: TrainSettings,
+        device: torch.device,
+        multiple: int = 1,
     ) -> None:
+        self.multiple = multiple  # of tokens that texts are padded to
         self.tokenizer, self.settings, self.device = tokenizer, settings, device
         self.groups = GROUPS if device.type == "cpu" else 1  # padding costs a GPU less than a second pass
         self.variants = label_variants(label_set, settings.match_text, others=settings.match_vary > 0)
@@ -94,7 +100,9 @@ class LabelTexts:
         encoder, longest = self.tokenizer.encoder, self.tokenizer.longest
         lengths = self.tokens.lengths[texts]
         groups = length_groups(lengths, self.groups)
-        padded = [encoder.texts(self.tokens, texts[group], longest) for group in groups]
+        padded = [
+            encoder.texts(self.tokens, texts[group], longest, multiple=self.multiple) for group in groups
+        ]
         order = np.argsort(np.concatenate(groups))
         columns = None if labels is None or len(labels) == len(self) else self._move(labels)
         anchors = None if self.anchors is None else self.anchors[self._move(texts)]

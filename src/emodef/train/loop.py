@@ -1,4 +1,4 @@
-"""The training loop, whole: sample a task, make its batch, add its losses, step; evaluate each epoch; save so that nothing is lost.
+"""The training loop: sample a task, make its batch, take the step (steps.py); evaluate each epoch; save so that nothing is lost.
 
 Imports torch and accelerate. Everything random is a function of (seed, step), so a resumed run equals an uninterrupted one.
 """
@@ -26,19 +26,20 @@ from emodef.runs import digest_of, fingerprint
 from emodef.train.architectures import takes_segments
 from emodef.train.batches import StepBatches
 from emodef.train.checkpoint import TrainedModel
+from emodef.train.graphs import MULTIPLE
 from emodef.train.logs import TrainingLog
 from emodef.train.performance import (
-    clip_gradients,
     multiply_in,
     resolve_precision,
     trim_memory,
     tuned_process,
 )
-from emodef.train.processes import Interrupted, any_process, caught_signals, global_losses, use_cpu
+from emodef.train.processes import Interrupted, any_process, caught_signals, use_cpu
 from emodef.train.resume import load_best, load_state, precision_of, save_best, save_state
 from emodef.train.sampling import epoch_ends
 from emodef.train.settings import TrainSettings
 from emodef.train.starting import starting_model
+from emodef.train.steps import RecordedSteps, Steps
 from emodef.train.teachers import Lessons, asked_texts, lessons, with_texts
 
 __all__ = ["Interrupted", "Trained", "learning_rate_factor", "train"]
@@ -92,6 +93,7 @@ def train(
     torch.manual_seed(settings.seed)  # the heads' first weights
     trained = begin(settings, train_split.label_set)
     taught = taught or lessons(settings, corpus, cpu=cpu, tell=log.note)
+    recorded = accelerator.device.type == "cuda" and accelerator.num_processes == 1
     batches = StepBatches(
         with_texts(train_split, taught.texts),
         trained.tokenizer,
@@ -101,6 +103,7 @@ def train(
         rank=accelerator.process_index,
         world=accelerator.num_processes,
         targets=taught.targets,
+        multiple=MULTIPLE if recorded else 1,
     )
     trained.model.to(accelerator.device)
     trained.model.anchor = settings.match_anchor
@@ -136,35 +139,25 @@ def train(
         log.rewind(start, len(progress["epochs"]))
     elif any(state.glob("step-*")):
         raise SettingsError(f"{folder} holds a run's states already; resume it, or give another folder")
-    model, stepper = accelerator.prepare(trained.model, optimizer)
+    steps: Steps | RecordedSteps
+    if recorded:
+        steps = RecordedSteps(trained.model, optimizer, settings, precision, accelerator.device)
+    else:
+        steps = Steps(accelerator, trained.model, optimizer, settings, precision)
     batches.tokens.real, batches.tokens.computed = progress["tokens"]
     began, earlier = time.monotonic(), progress["seconds"]
     ends = epoch_ends(len(batches), settings.epochs)
 
-    model.train()
+    steps.model.train()
     with caught_signals() as caught, log.progress(len(batches), start, progress["window"]) as bar:
         for step in range(start, len(batches)):
             if progress["finished"]:
                 break
             rate = learning_rate_factor(step, len(batches), settings.warmup)
-            for group in optimizer.param_groups:
-                group["lr"] = group["base_lr"] * rate
-            torch.manual_seed(_step_seed(settings.seed, step, accelerator.process_index))  # dropout
             made = batches.make(step)
-            with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                sums = model(made.batch)
-            # Divided by the count over all processes; times their number, because their gradients are averaged.
-            losses = {
-                task: value * (accelerator.num_processes * made.weight / max(1, made.counts[task]))
-                for task, value in sums.items()
-            }
-            accelerator.backward(torch.stack(list(losses.values())).sum())
-            norm = clip_gradients(model, settings.clip(primary=made.draw.primary))
-            shown = global_losses(accelerator, losses)
+            norm, shown = steps.take(made, rate, _step_seed(settings.seed, step, accelerator.process_index))
             if not all(map(math.isfinite, (norm, *shown.values()))):
                 raise TrainingError(_not_finite(step + 1, shown, norm, settings, state))
-            stepper.step()
-            stepper.zero_grad(set_to_none=True)
 
             done = step + 1
             bar.step(done, shown, norm, made, rate * settings.learning_rate)

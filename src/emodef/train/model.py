@@ -21,6 +21,7 @@ from emodef.encoding import Padded
 from emodef.train.architectures import architecture, load_masked_word_head, load_network, mean_of_tokens
 
 SCORES = ("emotion", "match", "mean")  # whose probabilities a model answers with
+_NOTHING = -100  # in place of the word to be predicted where there is none
 
 
 @dataclass
@@ -69,12 +70,14 @@ class PrimaryBatch:
 @dataclass
 class AuxiliaryBatch:
     """(text, definition) pairs; `is_definition` (batch,) for CDP; `words` (batch, length) true where a word is to be predicted, which is
-    `answers` (batch, length)."""
+    `answers` (batch, length). places: (m,), where those words stand in the batch made flat; by default looked for. Further places may
+    follow, so that m is the same for other batches: nothing is predicted there."""
 
     pairs: Inputs
     is_definition: Tensor | None = None
     words: Tensor | None = None
     answers: Tensor | None = None
+    places: Tensor | None = None
 
 
 class DefinitionModel(nn.Module):
@@ -171,8 +174,11 @@ class DefinitionModel(nn.Module):
             losses["cdp"] = F.cross_entropy(logits.float(), batch.is_definition, reduction="sum")
         if self.masked_words is not None and batch.words is not None and batch.answers is not None:
             # Only the words asked for: the vocabulary layer is the costly one.
-            logits = self.masked_words(hidden[batch.words])
-            losses["mlm"] = F.cross_entropy(logits.float(), batch.answers[batch.words], reduction="sum")
+            words = batch.words.flatten()
+            places = words.nonzero().flatten() if batch.places is None else batch.places
+            logits = self.masked_words(hidden.flatten(0, 1).index_select(0, places))
+            wanted = batch.answers.flatten()[places].masked_fill(~words[places], _NOTHING)
+            losses["mlm"] = F.cross_entropy(logits.float(), wanted, ignore_index=_NOTHING, reduction="sum")
         return losses
 
     def scores(self, inputs: Inputs, definitions: Tensor | None, which: str) -> Tensor:

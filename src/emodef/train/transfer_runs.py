@@ -23,11 +23,13 @@ from emodef.metrics import decide
 from emodef.runs import DataChoice
 from emodef.train.architectures import architecture
 from emodef.train.close_calls import settled
+from emodef.train.graphs import MULTIPLE, Record, Recorded
 from emodef.train.loop import _step_seed, learning_rate_factor
 from emodef.train.model import DefinitionModel, Inputs, _initialise
 from emodef.train.performance import multiply_in, quick_linear
 from emodef.train.processes import Interrupted
 from emodef.train.sampling import length_sorted_batches
+from emodef.train.steps import recordable, set_rate
 from emodef.train.tokenization import TextTokenizer
 from emodef.train.transfer_settings import TransferSettings
 from emodef.train.transfer_starts import Start
@@ -80,6 +82,14 @@ class Outcome:
     seconds: float
 
 
+@dataclass
+class _Asked:
+    """Texts, and what is to be learnt of them: their one label's number (batch,), or which labels they have (batch, K) as floats."""
+
+    inputs: Inputs
+    answers: Tensor
+
+
 class Workbench:
     """One start's encoder, with a fresh head for one corpus's labels, in which runs are made one after another."""
 
@@ -113,6 +123,11 @@ class Workbench:
             weight_decay=settings.weight_decay,
             fused=device.type in ("cpu", "cuda"),
         )
+        self._total = torch.zeros((), device=device)  # of a run's losses
+        self._take: Callable[[_Asked, int], object] = self._plainly
+        self._multiple = 1
+        if device.type == "cuda":
+            self._record()
 
     def run(
         self, train: Rows, test: Rows, policy: str, seed: int, *, stop: Callable[[], bool] = bool
@@ -123,34 +138,23 @@ class Workbench:
         """
         began = time.perf_counter()
         self._reset(seed)
-        steps, total = 0, torch.zeros((), device=self.device)
+        steps = 0
         settings, lengths = self.settings, self._lengths(train)
         cut = np.minimum(lengths, settings.max_length)
         wanted = settings.epochs * -(-len(train) // settings.batch_size)
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         self.model.train()
         for epoch in range(settings.epochs):
             for chosen in length_sorted_batches(cut, settings.batch_size, seed, _STREAM, epoch, POOL):
                 rate = settings.learning_rate * learning_rate_factor(steps, wanted, settings.warmup)
-                for group in self.optimizer.param_groups:
-                    group["lr"] = rate
-                torch.manual_seed(_step_seed(seed, steps, 0))  # dropout
-                rows = train[chosen]
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                    logits = self._logits(rows, settings.max_length)
-                loss = self._loss(logits, rows, policy)
-                loss.backward()
-                nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)
-                self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
-                total += loss.detach()  # looked at once, at the end: asking a GPU every step makes it wait
+                set_rate(self.optimizer, rate)
+                self._take(self._asked(train[chosen], policy), _step_seed(seed, steps, 0))
                 steps += 1
                 if stop():
                     raise Interrupted(
                         f"stopped in the middle of a run, after step {steps} of {wanted}; the finished ones are kept: go on with the "
                         "same command"
                     )
-        if not torch.isfinite(total):
+        if not torch.isfinite(self._total):
             raise TrainingError(
                 f"the loss is not finite; lower learning_rate (now {settings.learning_rate:g}), or set precision = 'fp32'"
             )
@@ -160,6 +164,7 @@ class Workbench:
 
     def _reset(self, seed: int) -> None:
         """Weights, head and optimiser as before the first step of a run with this seed."""
+        self._total.zero_()
         with torch.no_grad():
             for parameter, saved in self._saved:
                 parameter.copy_(saved)
@@ -172,11 +177,49 @@ class Workbench:
         _initialise(fresh)
         head.load_state_dict(fresh.state_dict())
 
-    def _loss(self, logits: Tensor, rows: Rows, policy: str) -> Tensor:
-        if policy == "softmax":
-            return F.cross_entropy(logits.float(), torch.from_numpy(self.texts.answers[rows]).to(self.device))
-        labels = torch.from_numpy(self.texts.corpus.labels[rows].astype(np.float32)).to(self.device)
-        return F.binary_cross_entropy_with_logits(logits.float(), labels)
+    def _record(self, record: Record | None = None) -> None:
+        """Take steps as recorded work from now on."""
+        recordable(self.optimizer, self.device)
+        self._multiple = MULTIPLE
+        self._take = Recorded(
+            self._work,
+            self._gradients,
+            forget=lambda: self.optimizer.zero_grad(set_to_none=True),
+            record=record,
+        )
+
+    def _asked(self, rows: Rows, policy: str) -> _Asked:
+        wanted: NDArray[Any] = self.texts.answers[rows]
+        if policy == "sigmoid":
+            wanted = self.texts.corpus.labels[rows].astype(np.float32)
+        inputs = self._inputs(rows, self.settings.max_length, self._multiple)
+        return _Asked(inputs, torch.from_numpy(wanted).to(self.device))
+
+    def _plainly(self, asked: _Asked, seed: int) -> None:
+        torch.manual_seed(seed)  # dropout
+        self._work(asked)
+
+    def _work(self, asked: _Asked) -> Tensor:
+        """A step."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._gradients(asked)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
+        self.optimizer.step()
+        self._total += loss  # looked at once, at the end: asking a GPU every step makes it wait
+        return self._total
+
+    def _gradients(self, asked: _Asked) -> Tensor:
+        """The loss, and each parameter's gradient."""
+        bf16 = self.precision == "bf16"
+        # a recording keeps no casts of the weights, and plain steps cast each once
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
+            logits = self._logits(asked.inputs).float()
+        if asked.answers.is_floating_point():
+            loss = F.binary_cross_entropy_with_logits(logits, asked.answers)
+        else:
+            loss = F.cross_entropy(logits, asked.answers)
+        loss.backward()
+        return loss.detach()
 
     def _predict(self, rows: Rows, policy: str) -> NDArray[np.bool_]:
         """Predicted labels (rows, K), as float32 decides, texts cut only where the encoder's limit is."""
@@ -204,14 +247,17 @@ class Workbench:
         )
         with rounded:
             for chosen in budget_batches(np.minimum(self._lengths(rows), longest), TOKEN_BUDGET):
-                scores[chosen] = self._logits(rows[chosen], longest).float().cpu().numpy()
+                scores[chosen] = self._logits(self._inputs(rows[chosen], longest)).float().cpu().numpy()
         return scores
 
-    def _logits(self, rows: Rows, max_length: int) -> Tensor:
-        padded = self.tokenizer.encoder.texts(self.tokens, rows, max_length)
+    def _inputs(self, rows: Rows, max_length: int, multiple: int = 1) -> Inputs:
+        padded = self.tokenizer.encoder.texts(self.tokens, rows, max_length, multiple=multiple)
         inputs = Inputs.of(padded, segments=self.tokenizer.segments, device=self.device)
         if self.lookup is not None:
             inputs.input_ids = self.lookup[inputs.input_ids]
+        return inputs
+
+    def _logits(self, inputs: Inputs) -> Tensor:
         _, pooled = self.model.encode(inputs)
         return cast(Tensor, self.model.emotion(self.model.dropout(pooled)))
 
