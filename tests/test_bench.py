@@ -244,3 +244,25 @@ def test_measurements_run(tiny_bert_dir: Path, tmp_path: Path, monkeypatch: pyte
     page = (tmp_path / "training.md").read_text(encoding="utf-8")
     assert str(tiny_bert_dir) not in page
     assert str(tmp_path) not in page
+
+
+def test_recorded_steps_are_compared_with_plain_ones(
+    tiny_bert_dir: Path, tiny_corpus: dict[str, Any]
+) -> None:
+    """Without a GPU a recording is the work done again: the same losses, and no gain."""
+    from bench.recorded_steps import compare, page
+
+    from emodef.train.settings import load_recipe
+    from replays import Replays
+
+    given = {"backbone": str(tiny_bert_dir), "setup": "cdp+mlm", "precision": "fp32", "batch_size": 8}
+    settings, replays = load_recipe("minilm", given), Replays()
+    found = compare(settings, tiny_corpus["train"], torch.device("cpu"), rounds=3, steps=8, record=replays)
+    assert replays.replayed > 0
+    assert found["largest_difference"] < 1e-3
+    middle, low, high = found["ratio"]
+    assert 0 < low <= middle <= high
+    about = {"quick": True, "command": "c", "date": "d", "commit": "e", "hardware": {}, "versions": {}}
+    told = page({"about": about, "setups": [found]})
+    assert "| cdp+mlm |" in told
+    assert "mean nothing" in told

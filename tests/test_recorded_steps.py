@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,37 +18,48 @@ from accelerate import Accelerator
 from emodef.corpora import Corpus
 from emodef.train.batches import StepBatches, word_places
 from emodef.train.checkpoint import TrainedModel
-from emodef.train.graphs import Recorded, copied, shape_of, tensors
-from emodef.train.loop import _optimizer, learning_rate_factor, train
+from emodef.train.graphs import CudaGraphs, Recorded, copied, shape_of, tensors
+from emodef.train.loop import _optimizer, learning_rate_factor
 from emodef.train.settings import TrainSettings
 from emodef.train.steps import RecordedSteps, Steps
 from replays import Replays
 
-CPU = torch.device("cpu")
+GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))
 SETUPS = ("none", "cdp", "mlm", "cdp+mlm", "match", "match+cdp+mlm")
 
 
 def run(
-    settings: TrainSettings, corpus: Corpus, make: Callable[..., Any], multiple: int = 8
+    settings: TrainSettings, corpus: Corpus, device: str, replays: Replays | None
 ) -> tuple[TrainedModel, list[tuple[float, dict[str, float]]]]:
-    """All steps of a run, taken by what `make` makes: the model, and what each step said."""
+    """All steps of a run, plain ones without `replays`: the model, and what each step said."""
+    place = torch.device(device)
     torch.manual_seed(settings.seed)
     trained = TrainedModel.untrained(settings, corpus.label_set)
-    batches = StepBatches(corpus, trained.tokenizer, settings, device=CPU, multiple=multiple)
-    optimizer = _optimizer(trained.model, settings, CPU)
-    steps = make(trained.model, optimizer, settings)
-    trained.model.train()
+    batches = StepBatches(corpus, trained.tokenizer, settings, device=place, multiple=8)
+    trained.model.to(place).train()
+    optimizer = _optimizer(trained.model, settings, place)
+    steps: Steps | RecordedSteps
+    if replays is None:
+        steps = Steps(Accelerator(cpu=device == "cpu"), trained.model, optimizer, settings, "fp32")
+    else:
+        graphs = replays if device == "cpu" else Replays(CudaGraphs().record)
+        steps = RecordedSteps(trained.model, optimizer, settings, "fp32", place, record=graphs)
+        replays = graphs
     said = []
     for step in range(len(batches)):
         rate = learning_rate_factor(step, len(batches), settings.warmup)
         said.append(steps.take(batches.make(step), rate, 1000 + step))
+    if replays is not None:
+        assert replays.recorded >= 1
+        assert replays.replayed > len(said) / 3  # most of the others are a shape's first
     return trained, said
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("device", ["cpu", GPU])
 @pytest.mark.parametrize("setup", SETUPS)
 def test_they_do_what_plain_steps_do(
-    tiny_backbone: Callable[..., Path], tiny_corpus: dict[str, Corpus], setup: str
+    tiny_backbone: Callable[..., Path], tiny_corpus: dict[str, Corpus], setup: str, device: str
 ) -> None:
     settings = TrainSettings(
         backbone=str(tiny_backbone("bert")),
@@ -61,15 +71,9 @@ def test_they_do_what_plain_steps_do(
         learning_rate=1e-3,
         auxiliary_clip=0.1,
         match_vary=0.5 if setup == "match" else 0.0,
-        match_anchor=0.0,
     )
-    replays = Replays()
-    plain, expected = run(settings, tiny_corpus["train"], lambda *a: Steps(Accelerator(cpu=True), *a, "fp32"))
-    kept, said = run(
-        settings, tiny_corpus["train"], lambda *a: RecordedSteps(*a, "fp32", CPU, record=replays)
-    )
-    assert replays.recorded >= 1
-    assert replays.replayed > len(said) / 3  # most of the others are a shape's first
+    plain, expected = run(settings, tiny_corpus["train"], device, None)
+    kept, said = run(settings, tiny_corpus["train"], device, Replays())
     for (norm, losses), (other_norm, others) in zip(said, expected, strict=True):
         assert norm == pytest.approx(other_norm, rel=1e-4)
         assert losses == pytest.approx(others, rel=1e-4)
@@ -86,7 +90,7 @@ def test_a_loss_that_is_not_finite_is_told(
     settings = TrainSettings(
         backbone=str(tiny_backbone("bert")), pooling="mean", precision="fp32", learning_rate=1e30, warmup=0.0
     )
-    _, said = run(settings, tiny_corpus["train"], lambda *a: RecordedSteps(*a, "fp32", CPU, record=Replays()))
+    _, said = run(settings, tiny_corpus["train"], "cpu", Replays())
     assert any(not np.isfinite([norm, *losses.values()]).all() for norm, losses in said)
 
 
@@ -140,24 +144,3 @@ def test_places_of_words_are_as_many_as_usual() -> None:
     everything = np.ones((2, 4), dtype=bool)
     everything[1, 3] = False
     assert word_places(everything, 0.15).tolist() == list(range(7))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("setup", SETUPS)
-def test_on_a_gpu_graphs_do_what_plain_steps_do(
-    tiny_backbone: Callable[..., Path], tiny_corpus: dict[str, Corpus], tmp_path: Path, setup: str
-) -> None:
-    settings = TrainSettings(
-        backbone=str(tiny_backbone("bert")),
-        setup=setup,
-        pooling="mean",
-        precision="fp32",
-        dropout=0.0,
-        keep="last",
-    )
-    plain, _ = run(settings, tiny_corpus["train"], lambda *a: Steps(Accelerator(cpu=True), *a, "fp32"))
-    found = train(settings, tiny_corpus, tmp_path)
-    for (name, one), (_, other) in zip(
-        found.model.model.named_parameters(), plain.model.named_parameters(), strict=True
-    ):
-        torch.testing.assert_close(one.cpu(), other, rtol=1e-2, atol=1e-3, msg=name)

@@ -300,7 +300,9 @@ def test_the_words_that_do_not_occur_change_nothing(
         bench.run(train, test, "softmax", 3)
         bench.model.eval()
         with torch.no_grad():
-            return bench.model.encoder.get_input_embeddings().num_embeddings, bench._logits(bench._inputs(test, 50))
+            return bench.model.encoder.get_input_embeddings().num_embeddings, bench._logits(
+                bench._inputs(test, 50)
+            )
 
     fewer, cut = scores()
     monkeypatch.setattr(transfer_runs, "keep_vocabulary", lambda *given: None)
