@@ -286,6 +286,12 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     )
     assert run.stdout.startswith("goemotions: 28 labels")
     assert run.stderr == ""
+    for arguments in ("--help", "train --help"):  # gone before a word is written
+        command = f"{sys.executable} -m emodef {arguments} | true"
+        run = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False
+        )
+        assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_unexpected_errors_say_how_to_see_more(monkeypatch: pytest.MonkeyPatch) -> None:
