@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 
 from emodef.corpora import Corpus
+from emodef.train.architectures import is_recorded, load_network
 from emodef.train.batches import StepBatches, word_places
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.graphs import CudaGraphs, Recorded, copied, shape_of, tensors
@@ -92,6 +93,14 @@ def test_a_loss_that_is_not_finite_is_told(
     )
     _, said = run(settings, tiny_corpus["train"], "cpu", Replays())
     assert any(not np.isfinite([norm, *losses.values()]).all() for norm, losses in said)
+
+
+def test_only_what_was_seen_on_a_gpu_is_recorded(tiny_backbone: Callable[..., Path]) -> None:
+    """MPNet's position biases were once made on the CPU: what is copied from there while recording ends the run."""
+    for kind, wanted in (("bert", True), ("mpnet", False)):
+        network = load_network(str(tiny_backbone(kind)), 3, "mean")
+        assert is_recorded(network, torch.device("cuda")) is wanted
+        assert not is_recorded(network, torch.device("cpu"))
 
 
 def test_a_shape_is_recorded_when_it_comes_again() -> None:

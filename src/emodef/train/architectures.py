@@ -59,10 +59,11 @@ class Architecture:
     emotion: str  # its last linear layer, the emotion head
     masked_words: tuple[str, ...]  # modules of its masked-language-model head, in order
     masked_words_class: Any = AutoModelForMaskedLM
+    recorded: bool = False  # whether its steps were seen to be recorded as CUDA graphs: what asks the GPU for anything cannot be
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "bert": Architecture(_pooler, "classifier", ("cls",)),
+    "bert": Architecture(_pooler, "classifier", ("cls",), recorded=True),
     "albert": Architecture(_pooler, "classifier", ("predictions",)),
     "roberta": Architecture(_classification_head, "classifier.out_proj", ("lm_head",)),
     "mpnet": Architecture(_classification_head, "classifier.out_proj", ("lm_head",)),
@@ -133,6 +134,12 @@ def load_network(
         kind = "missing" if missing else "of another shape than config.json says"
         raise ValueError(f"{len(wrong)} of the model's weights are {kind}, {wrong[0]} for one")
     return cast(PreTrainedModel, network)
+
+
+def is_recorded(network: PreTrainedModel, device: torch.device) -> bool:
+    """Whether training steps of this network are recorded as CUDA graphs there (`emodef.train.graphs`)."""
+    row = ARCHITECTURES.get(network.config.model_type)
+    return device.type == "cuda" and row is not None and row.recorded
 
 
 def set_configured_dropout(config: PreTrainedConfig, rate: float) -> None:

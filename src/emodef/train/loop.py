@@ -23,7 +23,7 @@ from emodef.errors import SettingsError, TrainingError
 from emodef.labels import LabelSet
 from emodef.metrics import averages, count, decide
 from emodef.runs import digest_of, fingerprint
-from emodef.train.architectures import takes_segments
+from emodef.train.architectures import is_recorded, takes_segments
 from emodef.train.batches import StepBatches
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.graphs import MULTIPLE
@@ -93,7 +93,7 @@ def train(
     torch.manual_seed(settings.seed)  # the heads' first weights
     trained = begin(settings, train_split.label_set)
     taught = taught or lessons(settings, corpus, cpu=cpu, tell=log.note)
-    recorded = accelerator.device.type == "cuda" and accelerator.num_processes == 1
+    recorded = accelerator.num_processes == 1 and is_recorded(trained.model.encoder, accelerator.device)
     batches = StepBatches(
         with_texts(train_split, taught.texts),
         trained.tokenizer,

@@ -21,7 +21,7 @@ from emodef.encoding import Tokens, budget_batches
 from emodef.errors import DataError, SettingsError, TrainingError
 from emodef.metrics import decide
 from emodef.runs import DataChoice
-from emodef.train.architectures import architecture
+from emodef.train.architectures import architecture, is_recorded
 from emodef.train.close_calls import settled
 from emodef.train.graphs import MULTIPLE, Record, Recorded
 from emodef.train.loop import _step_seed, learning_rate_factor
@@ -126,7 +126,7 @@ class Workbench:
         self._total = torch.zeros((), device=device)  # of a run's losses
         self._take: Callable[[_Asked, int], object] = self._plainly
         self._multiple = 1
-        if device.type == "cuda":
+        if is_recorded(self.model.encoder, device):
             self._record()
 
     def run(
