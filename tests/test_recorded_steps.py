@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,15 +18,19 @@ pytest.importorskip("transformers")
 
 import torch
 from accelerate import Accelerator
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from emodef.corpora import Corpus
+from emodef.errors import SettingsError
+from emodef.train import loop
 from emodef.train.architectures import is_recorded, load_network
 from emodef.train.batches import StepBatches, word_places
 from emodef.train.checkpoint import TrainedModel
 from emodef.train.graphs import CudaGraphs, Recorded, copied, shape_of, tensors
+from emodef.train.logs import TrainingLog
 from emodef.train.loop import _optimizer, learning_rate_factor
 from emodef.train.settings import TrainSettings
-from emodef.train.steps import RecordedSteps, Steps
+from emodef.train.steps import RecordedSteps, Scaled, Steps, recordable, scales_of
 from replays import Replays
 
 GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))
@@ -103,24 +111,147 @@ def test_only_what_was_seen_on_a_gpu_is_recorded(tiny_backbone: Callable[..., Pa
         assert not is_recorded(network, torch.device("cpu"))
 
 
-def test_a_shape_is_recorded_when_it_comes_again() -> None:
-    calls: list[tuple[str, tuple[int, ...]]] = []
-
+def doubled(recorded: Recorded[list[torch.Tensor]], given: torch.Tensor, calls: list[str]) -> float:
     def work(batch: list[torch.Tensor]) -> torch.Tensor:
-        calls.append(("work", tuple(batch[0].shape)))
+        calls.append("work")
         return batch[0].sum().reshape(1) * 2
 
     def rehearse(batch: list[torch.Tensor]) -> None:
-        calls.append(("rehearse", tuple(batch[0].shape)))
+        calls.append("rehearse")
 
+    return float(recorded([given], 1, work=work, rehearse=rehearse, forget=lambda: None))
+
+
+def test_a_shape_is_recorded_when_it_comes_again() -> None:
+    calls: list[str] = []
     replays = Replays()
-    recorded = Recorded(work, rehearse, forget=lambda: None, record=replays)
+    recorded = Recorded[list[torch.Tensor]](replays)
     for number, length in enumerate((3, 4, 3, 3, 4)):
-        given = [torch.full((length,), float(number))]
-        assert float(recorded(given, 1)) == 2 * number * length
+        assert doubled(recorded, torch.full((length,), float(number)), calls) == 2 * number * length
     assert (len(recorded), replays.recorded, replays.replayed) == (2, 2, 3)
-    kinds = [kind for kind, _ in calls]
-    assert kinds == ["work", "work", "rehearse", "work", "work", "rehearse", "work"]
+    assert calls == ["work", "work", "rehearse", "work", "work", "rehearse", "work"]
+    assert doubled(recorded, torch.ones(3, dtype=torch.float64), calls) == 6  # another type, not a third time
+    assert replays.replayed == 3
+
+
+def test_what_cannot_be_recorded_is_told_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(rehearsal: Callable[[], None], work: Callable[[], None]) -> Callable[[], None]:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+
+    recorded, calls = Recorded[list[torch.Tensor]](fails), list[str]()
+    assert doubled(recorded, torch.ones(3), calls) == 6
+    with pytest.raises(
+        SettingsError, match=r"not permitted when stream is capturing\).*EMODEF_PLAIN_STEPS=1"
+    ):
+        doubled(recorded, torch.ones(3), calls)
+
+
+def test_nothing_of_steps_outlives_them(
+    tiny_backbone: Callable[..., Path], tiny_corpus: dict[str, Corpus]
+) -> None:
+    """No cycle: a model, and a GPU's memory of recordings, would stay until some later collection."""
+    settings = TrainSettings(backbone=str(tiny_backbone("bert")), pooling="mean", precision="fp32")
+    trained = TrainedModel.untrained(settings, tiny_corpus["train"].label_set)
+    optimizer = _optimizer(trained.model, settings, torch.device("cpu"))
+    steps = RecordedSteps(trained.model, optimizer, settings, "fp32", torch.device("cpu"), record=Replays())
+    batches = StepBatches(
+        tiny_corpus["train"], trained.tokenizer, settings, device=torch.device("cpu"), multiple=8
+    )
+    rates = [group["lr"].data_ptr() for group in optimizer.param_groups]
+    steps.take(batches.make(0), 0.5, 1)
+    assert [group["lr"].data_ptr() for group in optimizer.param_groups] == rates  # where replays read them
+    gone = weakref.ref(steps)
+    gc.collect()
+    gc.disable()
+    try:
+        del steps
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_an_optimizer_that_has_begun_goes_on_as_it_was(tiny_corpus: dict[str, Corpus]) -> None:
+    """Of a resumed run: some parameters have moments, others none yet."""
+    torch.manual_seed(0)
+    one, two = torch.nn.Parameter(torch.randn(4)), torch.nn.Parameter(torch.randn(3))
+    optimizer = torch.optim.AdamW([{"params": [one, two], "lr": 0.25, "weight_decay": 0.1}], fused=True)
+    one.grad = torch.randn(4)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    weights = [one.detach().clone(), two.detach().clone()]
+    moments = {name: value.clone() for name, value in optimizer.state[one].items()}
+    recordable(optimizer, torch.device("cpu"))
+    assert torch.equal(one, weights[0])
+    assert torch.equal(two, weights[1])
+    assert all(torch.equal(optimizer.state[one][name], value) for name, value in moments.items())
+    assert all(not value.any() for value in optimizer.state[two].values())
+    assert float(optimizer.param_groups[0]["lr"]) == 0.25
+
+
+class NoQuestions(TorchDispatchMode):
+    """Refuses operations that wait for the device's answer, which cannot be recorded."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        asked = str(func)
+        assert not any(name in asked for name in ("_local_scalar_dense", "is_nonzero", "nonzero")), asked
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("setup", SETUPS)
+def test_a_step_asks_the_device_for_nothing(
+    tiny_backbone: Callable[..., Path],
+    tiny_corpus: dict[str, Corpus],
+    setup: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = TrainSettings(
+        backbone=str(tiny_backbone("bert")), setup=setup, pooling="mean", precision="fp32", epochs=2
+    )
+    cpu = torch.device("cpu")
+    trained = TrainedModel.untrained(settings, tiny_corpus["train"].label_set)
+    batches = StepBatches(tiny_corpus["train"], trained.tokenizer, settings, device=cpu, multiple=8)
+    steps = RecordedSteps(
+        trained.model, _optimizer(trained.model, settings, cpu), settings, "fp32", cpu, record=Replays()
+    )
+    monkeypatch.setattr("transformers.utils.import_utils.is_cuda_stream_capturing", lambda: True)
+    for step in range(8):
+        made = batches.make(step)
+        scales = scales_of(made)
+        given = Scaled(made.batch, tuple(scales), torch.tensor(list(scales.values())))
+        with NoQuestions():
+            steps.gradients(given)
+
+
+@pytest.mark.long
+def test_a_run_of_recorded_steps_goes_on_where_it_was(
+    tiny_backbone: Callable[..., Path],
+    tiny_corpus: dict[str, Corpus],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = TrainSettings(
+        backbone=str(tiny_backbone("bert")), setup="match+cdp+mlm", pooling="mean", precision="fp32", epochs=3, keep="last"
+    )  # fmt: skip
+    replays = Replays()
+    monkeypatch.setattr(loop, "is_recorded", lambda *given: True)
+    monkeypatch.setattr(loop, "RecordedSteps", partial(RecordedSteps, record=replays))
+    whole = loop.train(settings, tiny_corpus, tmp_path / "whole", cpu=True)
+    with pytest.raises(loop.Interrupted):
+        loop.train(settings, tiny_corpus, tmp_path / "cut", cpu=True, stop_after=9)
+    cut = loop.train(settings, tiny_corpus, tmp_path / "cut", cpu=True, resume=True)
+    assert replays.replayed > 10
+    for (name, one), (_, other) in zip(
+        whole.model.model.named_parameters(), cut.model.model.named_parameters(), strict=True
+    ):
+        assert torch.equal(one, other), name
+
+    with pytest.raises(loop.Interrupted):
+        loop.train(settings, tiny_corpus, tmp_path / "moved", cpu=True, stop_after=9)
+    monkeypatch.setattr(loop, "is_recorded", lambda *given: False)
+    log = TrainingLog(tmp_path / "log.jsonl")
+    loop.train(settings, tiny_corpus, tmp_path / "moved", cpu=True, resume=True, log=log)
+    assert "with other padding" in (tmp_path / "log.jsonl").read_text(encoding="utf-8")
 
 
 def test_batches_are_copied_and_told_apart() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -177,12 +179,26 @@ def test_seeds_differ_in_head_order_and_dropout(
     assert ends[0] != ends[1]
 
 
+def test_a_bench_goes_when_it_is_let_go(bench: Callable[..., Workbench], texts: TransferCorpus) -> None:
+    """The next start's model would stand beside it else."""
+    splits, ours = drawn(texts), bench()
+    ours.run(splits.train(1, 12), splits.test(1, 12, None), "softmax", 1)
+    gc.collect()
+    gc.disable()
+    try:
+        gone = weakref.ref(ours.model)
+        del ours
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("policy", ["softmax", "sigmoid"])
 def test_recorded_steps_end_where_plain_ones_do(
     bench: Callable[..., Workbench], texts: TransferCorpus, policy: str
 ) -> None:
     splits, plain, recorded, replays = drawn(texts), bench(), bench(), Replays()
-    recorded._record(replays)
+    recorded.record(replays)
     plain._multiple = MULTIPLE  # dropout is another where lengths are
     train, test = splits.train(1, 40), splits.test(1, 40, None)
     for ours in (plain, recorded, recorded):  # the second time on what the first has left

@@ -7,6 +7,7 @@ Everything else (special tokens, segments, padding side) is read off the tokeniz
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -25,6 +26,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from emodef.errors import SettingsError
+from emodef.train.graphs import PLAIN
 
 Project = Callable[[Any, Any, Tensor], Tensor]  # (network, encoder output, attention mask) -> (batch, hidden)
 
@@ -137,7 +139,12 @@ def load_network(
 
 
 def is_recorded(network: PreTrainedModel, device: torch.device) -> bool:
-    """Whether training steps of this network are recorded as CUDA graphs there (`emodef.train.graphs`)."""
+    """Whether training steps of this network are recorded as CUDA graphs there (`emodef.train.graphs`).
+
+    Not where the environment variable EMODEF_PLAIN_STEPS is 1.
+    """
+    if os.environ.get(PLAIN) == "1":
+        return False
     row = ARCHITECTURES.get(network.config.model_type)
     return device.type == "cuda" and row is not None and row.recorded
 

@@ -14,6 +14,9 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from emodef.errors import SettingsError
+
+PLAIN = "EMODEF_PLAIN_STEPS"  # environment variable: 1 where nothing is to be recorded
 MULTIPLE = 8  # lengths are padded to one of it: some more padding, and few shapes to record
 MOST = 128  # shapes that are recorded; further ones are done as they come
 
@@ -23,23 +26,13 @@ Record = Callable[[Callable[[], None], Callable[[], None]], Replay]  # (rehearsa
 
 
 class Recorded(Generic[Batch]):
-    """`work` on batches, recorded for each shape when that comes for the second time (some come once only).
+    """Work on batches, recorded for each shape when that comes for the second time (some come once only).
 
-    work: from a batch, made of dataclasses, lists and tensors on one device, to a tensor. It must not ask the device for anything (no
-    `.item()`), and what it changes it must change in place. rehearse: does what `work` does but leaves nothing changed that lasts.
-    forget: takes away what earlier work left in memory that is not to be found again, such as gradients. record: how a function
-    is recorded, by default as a CUDA graph.
+    record: how a function is recorded, by default as a CUDA graph. What is recorded is given anew with each call, and not kept: who keeps
+    this would keep itself.
     """
 
-    def __init__(
-        self,
-        work: Callable[[Batch], Tensor],
-        rehearse: Callable[[Batch], object],
-        *,
-        forget: Callable[[], None],
-        record: Record | None = None,
-    ) -> None:
-        self.work, self.rehearse, self.forget = work, rehearse, forget
+    def __init__(self, record: Record | None = None) -> None:
         self._record = record or CudaGraphs().record
         self._seen: set[object] = set()
         self._made: dict[object, tuple[list[Tensor], Replay, list[Tensor]]] = {}
@@ -47,15 +40,29 @@ class Recorded(Generic[Batch]):
     def __len__(self) -> int:
         return len(self._made)
 
-    def __call__(self, batch: Batch, seed: int) -> Tensor:
-        """What `work` gives for the batch, its random numbers drawn from `seed`. The next batch of this shape may overwrite it."""
+    def __call__(
+        self,
+        batch: Batch,
+        seed: int,
+        *,
+        work: Callable[[Batch], Tensor],
+        rehearse: Callable[[Batch], object],
+        forget: Callable[[], None],
+    ) -> Tensor:
+        """What `work` gives for the batch, its random numbers drawn from `seed`. The next batch of this shape may overwrite it.
+
+        batch: made of dataclasses, lists and tensors on one device. work: always the same. It must not ask the device for anything (no
+        `.item()`), and what it changes it must change in place. rehearse: does what `work` does but leaves nothing changed that lasts.
+        forget: takes away what earlier work left in memory that is not to be found again, such as gradients.
+        Raises SettingsError where it cannot be recorded.
+        """
         key = shape_of(batch)
         if key not in self._made:
             if key not in self._seen or len(self._made) >= MOST:
                 self._seen.add(key)
                 torch.manual_seed(seed)
-                return self.work(batch)
-            self._made[key] = self._recording(batch)
+                return work(batch)
+            self._made[key] = self._recording(copied(batch), work, rehearse, forget)
         inputs, replay, outputs = self._made[key]
         for place, given in zip(inputs, tensors(batch), strict=True):
             place.copy_(given)
@@ -63,20 +70,33 @@ class Recorded(Generic[Batch]):
         replay()
         return outputs[0]
 
-    def _recording(self, batch: Batch) -> tuple[list[Tensor], Replay, list[Tensor]]:
-        kept = copied(batch)
+    def _recording(
+        self,
+        kept: Batch,
+        work: Callable[[Batch], Tensor],
+        rehearse: Callable[[Batch], object],
+        forget: Callable[[], None],
+    ) -> tuple[list[Tensor], Replay, list[Tensor]]:
         outputs: list[Tensor] = []
 
         def rehearsal() -> None:
-            self.rehearse(kept)
-            self.forget()
+            rehearse(kept)
+            forget()
 
-        def work() -> None:
-            outputs[:] = [self.work(kept)]
+        def recorded() -> None:
+            outputs[:] = [work(kept)]
 
-        self.forget()
-        replay = self._record(rehearsal, work)
-        self.forget()
+        forget()
+        try:
+            replay = self._record(rehearsal, recorded)
+        except (
+            RuntimeError
+        ) as error:  # CUDA's errors, memory that is full: this process's CUDA is not to be used further
+            raise SettingsError(
+                f"the steps could not be recorded on this GPU ({str(error).splitlines()[0]}); go on without recording: set the environment "
+                f"variable {PLAIN}=1, and resume"
+            ) from error
+        forget()
         return tensors(kept), replay, outputs
 
 
@@ -94,7 +114,8 @@ class CudaGraphs:
             rehearsal()
         torch.cuda.current_stream().wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+        # other threads may use the GPU meanwhile
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             work()
         return graph.replay
 
@@ -107,9 +128,11 @@ def tensors(batch: Any) -> list[Tensor]:
 
 
 def shape_of(batch: Any) -> object:
-    """What batches have in common that one recording does for: their kind, what is in them, and each tensor's shape."""
+    """What batches have in common that one recording does for: their kind, what is in them, and each tensor's shape and type."""
     if isinstance(batch, Tensor):
-        return tuple(batch.shape)
+        return tuple(batch.shape), batch.dtype
+    if isinstance(batch, str):
+        return batch
     return type(batch).__name__, tuple(map(shape_of, _parts(batch)))
 
 

@@ -127,6 +127,7 @@ def train(
         "wordings": None if batches.label_texts is None else batches.label_texts.known_by(),
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
+        "multiple": batches.multiple,
     }
     start = 0
     if resume:
@@ -286,6 +287,10 @@ def _check_same_run(now: Mapping[str, Any], saved: Mapping[str, Any], log: Train
                 f"started with {saved.get(what)} {what}, going on with {now[what]}: "
                 "the result may differ from an uninterrupted run's in its last digits"
             )
+    if saved.get("multiple", 1) != now["multiple"]:
+        log.note(
+            "started on another kind of machine or by another emodef, with other padding: dropout and masked words are others from here on"
+        )
 
 
 def _evaluate_epoch(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
@@ -20,10 +21,11 @@ from emodef.train.settings import TrainSettings
 
 
 @dataclass
-class _Scaled:
-    """A batch, and what its summed losses are multiplied with, (tasks,)."""
+class Scaled:
+    """A batch, its tasks, and what their summed losses are multiplied with, (tasks,)."""
 
     batch: PrimaryBatch | AuxiliaryBatch
+    tasks: tuple[str, ...]
     scales: Tensor
 
 
@@ -82,34 +84,36 @@ class RecordedSteps:
         self.model, self.optimizer, self.settings = model, optimizer, settings
         self.precision, self.device = precision, device
         recordable(optimizer, device)
-        self._recorded = Recorded(
-            self._work,
-            self._gradients,
-            forget=lambda: optimizer.zero_grad(set_to_none=True),
-            record=record,
-        )
+        self._recorded: Recorded[Scaled] = Recorded(record)
 
     def take(self, made: Step, rate: float, seed: int) -> tuple[float, dict[str, float]]:
         """The norm that the gradients had, and the tasks' losses. See `Steps.take`."""
         for group in self.optimizer.param_groups:
             group["lr"].fill_(group["base_lr"] * rate)
-        scales = torch.tensor(list(scales_of(made).values()), device=self.device)
-        found = self._recorded(_Scaled(made.batch, scales), seed).tolist()
-        return found[0], dict(zip(scales_of(made), found[1:], strict=True))
+        scales = scales_of(made)
+        given = Scaled(made.batch, tuple(scales), torch.tensor(list(scales.values()), device=self.device))
+        found = self._recorded(
+            given,
+            seed,
+            work=self._work,
+            rehearse=self.gradients,
+            forget=partial(self.optimizer.zero_grad, set_to_none=True),
+        ).tolist()
+        return found[0], dict(zip(scales, found[1:], strict=True))
 
-    def _gradients(self, given: _Scaled) -> Tensor:
+    def gradients(self, given: Scaled) -> Tensor:
         """Scaled losses, (tasks,), and each parameter's gradient."""
         bf16 = self.precision == "bf16"
         # a recording keeps no casts of the weights: they would be those of the first step
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
             sums: dict[str, Tensor] = self.model(given.batch)
-        losses = torch.stack(list(sums.values())) * given.scales
+        losses = torch.stack([sums[task] for task in given.tasks]) * given.scales
         losses.sum().backward()
         return losses.detach()
 
-    def _work(self, given: _Scaled) -> Tensor:
+    def _work(self, given: Scaled) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        losses = self._gradients(given)
+        losses = self.gradients(given)
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         norm = get_total_norm([cast(Tensor, parameter.grad) for parameter in parameters])
         limit = self.settings.clip(primary=isinstance(given.batch, PrimaryBatch))

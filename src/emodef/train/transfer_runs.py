@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -124,10 +125,10 @@ class Workbench:
             fused=device.type in ("cpu", "cuda"),
         )
         self._total = torch.zeros((), device=device)  # of a run's losses
-        self._take: Callable[[_Asked, int], object] = self._plainly
         self._multiple = 1
+        self._recorded: Recorded[_Asked] | None = None
         if is_recorded(self.model.encoder, device):
-            self._record()
+            self.record()
 
     def run(
         self, train: Rows, test: Rows, policy: str, seed: int, *, stop: Callable[[], bool] = bool
@@ -177,16 +178,10 @@ class Workbench:
         _initialise(fresh)
         head.load_state_dict(fresh.state_dict())
 
-    def _record(self, record: Record | None = None) -> None:
-        """Take steps as recorded work from now on."""
+    def record(self, how: Record | None = None) -> None:
+        """Take steps as recorded work from now on (`emodef.train.graphs`); how: by default as CUDA graphs."""
         recordable(self.optimizer, self.device)
-        self._multiple = MULTIPLE
-        self._take = Recorded(
-            self._work,
-            self._gradients,
-            forget=lambda: self.optimizer.zero_grad(set_to_none=True),
-            record=record,
-        )
+        self._multiple, self._recorded = MULTIPLE, Recorded[_Asked](how)
 
     def _asked(self, rows: Rows, policy: str) -> _Asked:
         wanted: NDArray[Any] = self.texts.answers[rows]
@@ -195,9 +190,13 @@ class Workbench:
         inputs = self._inputs(rows, self.settings.max_length, self._multiple)
         return _Asked(inputs, torch.from_numpy(wanted).to(self.device))
 
-    def _plainly(self, asked: _Asked, seed: int) -> None:
-        torch.manual_seed(seed)  # dropout
-        self._work(asked)
+    def _take(self, asked: _Asked, seed: int) -> None:
+        if self._recorded is None:
+            torch.manual_seed(seed)  # dropout
+            self._work(asked)
+        else:
+            forget = partial(self.optimizer.zero_grad, set_to_none=True)
+            self._recorded(asked, seed, work=self._work, rehearse=self._gradients, forget=forget)
 
     def _work(self, asked: _Asked) -> Tensor:
         """A step."""
@@ -210,9 +209,9 @@ class Workbench:
 
     def _gradients(self, asked: _Asked) -> Tensor:
         """The loss, and each parameter's gradient."""
-        bf16 = self.precision == "bf16"
-        # a recording keeps no casts of the weights, and plain steps cast each once
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
+        bf16, keep = self.precision == "bf16", self._recorded is None
+        # a recording keeps no casts of the weights: they would be those of the first step
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=keep):
             logits = self._logits(asked.inputs).float()
         if asked.answers.is_floating_point():
             loss = F.binary_cross_entropy_with_logits(logits, asked.answers)
