@@ -232,6 +232,11 @@ def test_the_command_runs_and_writes_a_page(
     assert (tmp_path / "page" / "curve.png").exists()
 
 
+def test_a_page_says_where_splits_are_missing() -> None:
+    study = TransferFolder(Path(__file__).parent.parent / "results" / "few_shot" / "heads-5fbd2f8e")
+    assert curve_report._fewer_splits(study) == "3 with 500 texts, 3 with 1,000 texts"
+
+
 def test_a_page_names_the_command_of_its_runs(predictor: Predictor, moods: tuple[str, str]) -> None:
     usual: dict[str, Any] = {
         "corpora": ["isear", "emoint", "emotion_stimulus"],

@@ -265,17 +265,30 @@ def curve_page(scores: Scores, drawing: Drawing, folder: TransferFolder, command
     """A Markdown page: the figure, the tables, and how to get them again."""
     tables = [curve_table(scores), *gains_tables(scores)]
     made = folder.settings
-    facts = (
+    facts = [
         f"Command: `{run_command(made, folder.path.parent)}`, then `{command}`",
         f"Rows: `{folder.path.name}/rows.jsonl`; splits drawn with seed {made['seed']}, as those of the transfer study",
         f"Embeddings: of the light model whose graph has the sha256 {made['model'][:16]}…; emodef {made['emodef']}",
-    )
+    ]
+    if fewer := _fewer_splits(folder):
+        facts.insert(1, f"Not all of these splits are made yet: {fewer}")
     parts = [
         "# Few labelled texts",
         drawing.markdown().strip(),
         *(render(each, "markdown").strip() for each in tables),
     ]
     return "\n\n".join([*parts, "\n".join(f"- {fact}" for fact in facts)]) + "\n"
+
+
+def _fewer_splits(folder: TransferFolder) -> str:
+    """With which sizes not all splits are made yet: "3 with 500 texts"; empty where all are."""
+    made: dict[float, set[int]] = {}
+    for row in folder.rows():
+        made.setdefault(row.size, set()).add(row.split)
+    asked = folder.settings["splits"]
+    return ", ".join(
+        f"{len(splits)} with {size:,g} texts" for size, splits in sorted(made.items()) if len(splits) < asked
+    )
 
 
 def run_command(made: Mapping[str, Any], results: Path = RESULTS) -> str:
