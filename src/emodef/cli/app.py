@@ -45,9 +45,13 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             _fail("interrupted", INTERRUPTED)
         except BrokenPipeError:  # `emodef ... | head`: nothing is wrong
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_output()
             raise typer.Exit(0) from None
         except OSError as error:
+            try:
+                sys.stdout.flush()
+            except OSError:  # what it holds cannot be written at the end either, when Python would fail anew
+                _discard_output()
             where = "" if error.filename is None else f"{error.filename}: "
             said = f"{where}{error.strerror or error}"
             remedy = _REMEDIES.get(error.errno or 0)
@@ -64,6 +68,10 @@ class Commands(TyperGroup):
                 EmodefError.exit_code,
                 error,
             )
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _hint_at_dashes(error: Any) -> None:
