@@ -12,12 +12,15 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from bench.common import about as told_about
 from bench.common import add_options, load
@@ -36,6 +39,9 @@ SETUPS = ("none", "cdp", "mlm", "cdp+mlm", "match")
 ROUNDS, STEPS = 7, 60  # of which the first round is not counted: shapes are recorded in it
 
 
+Take = Callable[[nn.Module, torch.optim.Optimizer, TrainSettings, str], Steps | RecordedSteps]
+
+
 @dataclass
 class Side:
     """One way of taking a run's steps: its batches, what takes them, and what the steps have said."""
@@ -51,28 +57,32 @@ class Side:
         self.said.append([norm, *losses.values()])
 
 
-def side(
-    settings: TrainSettings,
-    corpus: Corpus,
-    device: torch.device,
-    precision: str,
-    record: Record | bool | None,
-) -> Side:
-    """A run at its beginning. record: False for plain steps, None for CUDA graphs, else what records."""
+def side(settings: TrainSettings, corpus: Corpus, device: torch.device, take: Take) -> Side:
+    """A run at its beginning; `take` makes what takes its steps."""
     torch.manual_seed(settings.seed)
     trained = TrainedModel.untrained(settings, corpus.label_set)
-    segments = takes_segments(trained.model.encoder)
     batches = StepBatches(
-        corpus, trained.tokenizer, settings, device=device, segments=segments, multiple=MULTIPLE
+        corpus,
+        trained.tokenizer,
+        settings,
+        device=device,
+        segments=takes_segments(trained.model.encoder),
+        multiple=MULTIPLE,
     )
     trained.model.to(device).train()
     optimizer = _optimizer(trained.model, settings, device)
-    steps: Steps | RecordedSteps
-    if isinstance(record, bool):
-        steps = Steps(Accelerator(cpu=device.type == "cpu"), trained.model, optimizer, settings, precision)
-    else:
-        steps = RecordedSteps(trained.model, optimizer, settings, precision, device, record=record)
+    steps = take(trained.model, optimizer, settings, resolve_precision(settings.precision, device))
     return Side(batches, steps, [])
+
+
+def plain(device: torch.device) -> Take:
+    """Steps launched kernel by kernel."""
+    return partial(Steps, Accelerator(cpu=device.type == "cpu"))
+
+
+def recorded(device: torch.device, record: Record | None = None) -> Take:
+    """Recorded steps; record: by default as CUDA graphs."""
+    return partial(RecordedSteps, device=device, record=record)
 
 
 def compare(
@@ -88,8 +98,8 @@ def compare(
     precision = resolve_precision(settings.precision, device)
     multiply_in(precision)
     sides = {
-        "plain": side(settings, corpus, device, precision, False),
-        "recorded": side(settings, corpus, device, precision, record),
+        "plain": side(settings, corpus, device, plain(device)),
+        "recorded": side(settings, corpus, device, recorded(device, record)),
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds):

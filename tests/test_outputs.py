@@ -101,12 +101,12 @@ def test_a_folder_that_cannot_be_written_is_told_by_the_output(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("options", [["labels", "list"], ["labels", "list", "--json"], ["--help"]])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_disk_that_is_full(options: list[str], unbuffered: str) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "w") as full:
-        command = [sys.executable, "-m", "emodef", "labels", "list", *options]
+        command = [sys.executable, "-m", "emodef", *options]
         run = subprocess.run(
             command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment
         )

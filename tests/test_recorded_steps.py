@@ -17,90 +17,79 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
-from accelerate import Accelerator
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from emodef.corpora import Corpus
 from emodef.errors import SettingsError
 from emodef.train import loop
 from emodef.train.architectures import is_recorded, load_network
-from emodef.train.batches import StepBatches, word_places
-from emodef.train.checkpoint import TrainedModel
+from emodef.train.batches import word_places
 from emodef.train.graphs import CudaGraphs, Recorded, copied, shape_of, tensors
 from emodef.train.logs import TrainingLog
-from emodef.train.loop import _optimizer, learning_rate_factor
 from emodef.train.settings import TrainSettings
-from emodef.train.steps import RecordedSteps, Scaled, Steps, recordable, scales_of
-from replays import Replays
+from emodef.train.steps import RecordedSteps, Scaled, recordable, scales_of
+from replays import Replays, kept
 
 GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))
 SETUPS = ("none", "cdp", "mlm", "cdp+mlm", "match", "match+cdp+mlm")
 
 
-def run(
-    settings: TrainSettings, corpus: Corpus, device: str, replays: Replays | None
-) -> tuple[TrainedModel, list[tuple[float, dict[str, float]]]]:
-    """All steps of a run, plain ones without `replays`: the model, and what each step said."""
-    place = torch.device(device)
-    torch.manual_seed(settings.seed)
-    trained = TrainedModel.untrained(settings, corpus.label_set)
-    batches = StepBatches(corpus, trained.tokenizer, settings, device=place, multiple=8)
-    trained.model.to(place).train()
-    optimizer = _optimizer(trained.model, settings, place)
-    steps: Steps | RecordedSteps
-    if replays is None:
-        steps = Steps(Accelerator(cpu=device == "cpu"), trained.model, optimizer, settings, "fp32")
-    else:
-        graphs = replays if device == "cpu" else Replays(CudaGraphs().record)
-        steps = RecordedSteps(trained.model, optimizer, settings, "fp32", place, record=graphs)
-        replays = graphs
-    said = []
-    for step in range(len(batches)):
-        rate = learning_rate_factor(step, len(batches), settings.warmup)
-        said.append(steps.take(batches.make(step), rate, 1000 + step))
-    if replays is not None:
-        assert replays.recorded >= 1
-        assert replays.replayed > len(said) / 3  # most of the others are a shape's first
-    return trained, said
+@pytest.fixture(autouse=True)
+def _bench_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent))
+
+
+@pytest.fixture
+def begun(tiny_backbone: Callable[..., Path], tiny_corpus: dict[str, Corpus]) -> Callable[..., Any]:
+    """`begun("cpu", Replays(), setup="cdp")`: a run on a tiny BERT, plain where nothing records its steps."""
+
+    def begin(device: str, replays: Replays | None, **changes: Any) -> Any:
+        from bench.recorded_steps import plain, recorded, side
+
+        settings = TrainSettings(
+            **{"backbone": str(tiny_backbone("bert")), "pooling": "mean", "precision": "fp32"} | changes
+        )
+        place = torch.device(device)
+        take = plain(place) if replays is None else recorded(place, replays)
+        return side(settings, tiny_corpus["train"], place, take)
+
+    return begin
+
+
+def taken(side: Any) -> list[list[float]]:
+    """What each step of a run said."""
+    for step in range(len(side.batches)):
+        side.take(step)
+    said: list[list[float]] = side.said
+    return said
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("device", ["cpu", GPU])
 @pytest.mark.parametrize("setup", SETUPS)
-def test_they_do_what_plain_steps_do(
-    tiny_backbone: Callable[..., Path], tiny_corpus: dict[str, Corpus], setup: str, device: str
-) -> None:
-    settings = TrainSettings(
-        backbone=str(tiny_backbone("bert")),
-        setup=setup,
-        pooling="mean",
-        precision="fp32",
-        epochs=6,
-        batch_size=8,
-        learning_rate=1e-3,
-        auxiliary_clip=0.1,
-        match_vary=0.5 if setup == "match" else 0.0,
-    )
-    plain, expected = run(settings, tiny_corpus["train"], device, None)
-    kept, said = run(settings, tiny_corpus["train"], device, Replays())
-    for (norm, losses), (other_norm, others) in zip(said, expected, strict=True):
-        assert norm == pytest.approx(other_norm, rel=1e-4)
-        assert losses == pytest.approx(others, rel=1e-4)
+def test_they_do_what_plain_steps_do(begun: Callable[..., Any], setup: str, device: str) -> None:
+    given: dict[str, Any] = {
+        "setup": setup, "epochs": 6, "batch_size": 8, "learning_rate": 1e-3, "auxiliary_clip": 0.1
+    }  # fmt: skip
+    if setup == "match":
+        given["match_vary"] = 0.5
+    replays = Replays(kept if device == "cpu" else CudaGraphs().record)
+    recorded, plain = begun(device, replays, **given), begun(device, None, **given)
+    said, expected = taken(recorded), taken(plain)
+    assert replays.recorded >= 1
+    assert replays.replayed > len(said) / 3  # most of the others are a shape's first
+    for one, other in zip(said, expected, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
     for (name, one), (_, other) in zip(
-        kept.model.named_parameters(), plain.model.named_parameters(), strict=True
+        recorded.steps.model.named_parameters(), plain.steps.model.named_parameters(), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5, msg=name)
 
 
 @pytest.mark.long
-def test_a_loss_that_is_not_finite_is_told(
-    tiny_backbone: Callable[..., Path], tiny_corpus: dict[str, Corpus]
-) -> None:
-    settings = TrainSettings(
-        backbone=str(tiny_backbone("bert")), pooling="mean", precision="fp32", learning_rate=1e30, warmup=0.0
-    )
-    _, said = run(settings, tiny_corpus["train"], "cpu", Replays())
-    assert any(not np.isfinite([norm, *losses.values()]).all() for norm, losses in said)
+def test_a_loss_that_is_not_finite_is_told(begun: Callable[..., Any]) -> None:
+    said = taken(begun("cpu", Replays(), learning_rate=1e30))
+    assert not all(np.isfinite(each).all() for each in said)
 
 
 def test_only_what_was_seen_on_a_gpu_is_recorded(tiny_backbone: Callable[..., Path]) -> None:
@@ -146,25 +135,18 @@ def test_what_cannot_be_recorded_is_told_with_a_way_out(monkeypatch: pytest.Monk
         doubled(recorded, torch.ones(3), calls)
 
 
-def test_nothing_of_steps_outlives_them(
-    tiny_backbone: Callable[..., Path], tiny_corpus: dict[str, Corpus]
-) -> None:
+def test_nothing_of_steps_outlives_them(begun: Callable[..., Any]) -> None:
     """No cycle: a model, and a GPU's memory of recordings, would stay until some later collection."""
-    settings = TrainSettings(backbone=str(tiny_backbone("bert")), pooling="mean", precision="fp32")
-    trained = TrainedModel.untrained(settings, tiny_corpus["train"].label_set)
-    optimizer = _optimizer(trained.model, settings, torch.device("cpu"))
-    steps = RecordedSteps(trained.model, optimizer, settings, "fp32", torch.device("cpu"), record=Replays())
-    batches = StepBatches(
-        tiny_corpus["train"], trained.tokenizer, settings, device=torch.device("cpu"), multiple=8
-    )
-    rates = [group["lr"].data_ptr() for group in optimizer.param_groups]
-    steps.take(batches.make(0), 0.5, 1)
-    assert [group["lr"].data_ptr() for group in optimizer.param_groups] == rates  # where replays read them
-    gone = weakref.ref(steps)
+    side = begun("cpu", Replays())
+    groups = side.steps.optimizer.param_groups
+    rates = [group["lr"].data_ptr() for group in groups]
+    side.take(0)
+    assert [group["lr"].data_ptr() for group in groups] == rates  # where replays read them
+    gone = weakref.ref(side.steps)
     gc.collect()
     gc.disable()
     try:
-        del steps
+        del side
         assert gone() is None
     finally:
         gc.enable()
@@ -200,27 +182,16 @@ class NoQuestions(TorchDispatchMode):
 @pytest.mark.long
 @pytest.mark.parametrize("setup", SETUPS)
 def test_a_step_asks_the_device_for_nothing(
-    tiny_backbone: Callable[..., Path],
-    tiny_corpus: dict[str, Corpus],
-    setup: str,
-    monkeypatch: pytest.MonkeyPatch,
+    begun: Callable[..., Any], setup: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = TrainSettings(
-        backbone=str(tiny_backbone("bert")), setup=setup, pooling="mean", precision="fp32", epochs=2
-    )
-    cpu = torch.device("cpu")
-    trained = TrainedModel.untrained(settings, tiny_corpus["train"].label_set)
-    batches = StepBatches(tiny_corpus["train"], trained.tokenizer, settings, device=cpu, multiple=8)
-    steps = RecordedSteps(
-        trained.model, _optimizer(trained.model, settings, cpu), settings, "fp32", cpu, record=Replays()
-    )
+    side = begun("cpu", Replays(), setup=setup, epochs=2)
     monkeypatch.setattr("transformers.utils.import_utils.is_cuda_stream_capturing", lambda: True)
     for step in range(8):
-        made = batches.make(step)
+        made = side.batches.make(step)
         scales = scales_of(made)
         given = Scaled(made.batch, tuple(scales), torch.tensor(list(scales.values())))
         with NoQuestions():
-            steps.gradients(given)
+            side.steps.gradients(given)
 
 
 @pytest.mark.long

@@ -19,12 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:  # before there is a command that would say so
         sys.stderr.write("error: interrupted\n")
         sys.exit(130)
-    try:
-        commands(args=given, prog_name="emodef")
-    except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # rich's, of help: `emodef --help | head`
-            sys.exit(0)
-        raise
+    commands(args=given, prog_name="emodef")
 
 
 def _open_streams() -> None:

@@ -6,6 +6,8 @@ import errno
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -34,40 +36,56 @@ _REMEDIES = {  # for what the system says of a path that a user gave
 class Commands(TyperGroup):
     """A group whose commands may raise: users see what went wrong and the remedy, never a traceback."""
 
+    def make_context(self, *given: Any, **options: Any) -> Any:
+        """Read the command line, which shows the help that it asks for."""
+        with _told():
+            return super().make_context(*given, **options)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; turn what it raises into a message and an exit code."""
-        try:
+        with _told():
             result = super().invoke(ctx)
             sys.stdout.flush()  # a reader that has gone away shows here, not when Python shuts down
             return result
-        except EmodefError as error:
-            _fail(str(error), error.exit_code, error)
-        except KeyboardInterrupt:
-            _fail("interrupted", INTERRUPTED)
-        except BrokenPipeError:  # `emodef ... | head`: nothing is wrong
-            _discard_output()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what the block raises into a message and an exit code."""
+    try:
+        yield
+    except EmodefError as error:
+        _fail(str(error), error.exit_code, error)
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # `emodef ... | head`: nothing is wrong
+        _discard_output()
+        raise typer.Exit(0) from None
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # rich's, of help
             raise typer.Exit(0) from None
-        except OSError as error:
-            try:
-                sys.stdout.flush()
-            except OSError:  # what it holds cannot be written at the end either, when Python would fail anew
-                _discard_output()
-            where = "" if error.filename is None else f"{error.filename}: "
-            said = f"{where}{error.strerror or error}"
-            remedy = _REMEDIES.get(error.errno or 0)
-            if remedy is None:
-                _fail(said, EmodefError.exit_code, error)
-            _fail(f"{said}; {remedy}", DataError.exit_code, error)
-        except Exception as error:
-            if type(error).__module__.split(".")[0] in ("typer", "click"):  # usage errors are typer's to show
-                _hint_at_dashes(error)
-                raise
-            _fail(
-                f"unexpected {type(error).__name__}: {error}\nThis is a fault of emodef. To see where it is, run the "
-                "command again with EMODEF_DEBUG=1 in the environment",
-                EmodefError.exit_code,
-                error,
-            )
+        raise
+    except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:  # what it holds cannot be written at the end either, when Python would fail anew
+            _discard_output()
+        where = "" if error.filename is None else f"{error.filename}: "
+        said = f"{where}{error.strerror or error}"
+        remedy = _REMEDIES.get(error.errno or 0)
+        if remedy is None:
+            _fail(said, EmodefError.exit_code, error)
+        _fail(f"{said}; {remedy}", DataError.exit_code, error)
+    except Exception as error:
+        if type(error).__module__.split(".")[0] in ("typer", "click"):  # usage errors are typer's to show
+            _hint_at_dashes(error)
+            raise
+        _fail(
+            f"unexpected {type(error).__name__}: {error}\nThis is a fault of emodef. To see where it is, run the "
+            "command again with EMODEF_DEBUG=1 in the environment",
+            EmodefError.exit_code,
+            error,
+        )
 
 
 def _discard_output() -> None:

@@ -1,6 +1,6 @@
 """CUDA graphs: work on batches of a few shapes, recorded once each and replayed from then on. Imports torch.
 
-A step of a small encoder is a thousand kernels of some microseconds each, and a processor cannot launch them as fast as a large GPU
+A step of a small encoder is very many kernels of microseconds each, and a processor cannot launch them as fast as a large GPU
 does them. A recorded step is launched at once. What it reads and writes stays where it was when it was recorded: so each new batch is
 copied into the recorded one.
 """
@@ -89,9 +89,8 @@ class Recorded(Generic[Batch]):
         forget()
         try:
             replay = self._record(rehearsal, recorded)
-        except (
-            RuntimeError
-        ) as error:  # CUDA's errors, memory that is full: this process's CUDA is not to be used further
+        except RuntimeError as error:
+            # CUDA's errors, memory that is full: this process's CUDA is not to be used further
             raise SettingsError(
                 f"the steps could not be recorded on this GPU ({str(error).splitlines()[0]}); go on without recording: set the environment "
                 f"variable {PLAIN}=1, and resume"

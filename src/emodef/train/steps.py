@@ -50,8 +50,7 @@ class Steps:
         """
         accelerator = self.accelerator
         torch.manual_seed(seed)
-        for group in self.stepper.param_groups:
-            group["lr"] = group["base_lr"] * rate
+        set_rates(self.stepper, rate)
         with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             sums = self.model(made.batch)
         scales = scales_of(made, accelerator.num_processes)
@@ -88,8 +87,7 @@ class RecordedSteps:
 
     def take(self, made: Step, rate: float, seed: int) -> tuple[float, dict[str, float]]:
         """The norm that the gradients had, and the tasks' losses. See `Steps.take`."""
-        for group in self.optimizer.param_groups:
-            group["lr"].fill_(group["base_lr"] * rate)
+        set_rates(self.optimizer, rate)
         scales = scales_of(made)
         given = Scaled(made.batch, tuple(scales), torch.tensor(list(scales.values()), device=self.device))
         found = self._recorded(
@@ -156,10 +154,11 @@ def recordable(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
         group["lr"].fill_(rate)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give all of an optimizer's parameters this learning rate."""
+def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Make every learning rate so much of the group's "base_lr"."""
     for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
+        rate = group["base_lr"] * factor
+        if isinstance(group["lr"], Tensor):  # which a recording reads
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate

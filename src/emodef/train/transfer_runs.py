@@ -30,7 +30,7 @@ from emodef.train.model import DefinitionModel, Inputs, _initialise
 from emodef.train.performance import multiply_in, quick_linear
 from emodef.train.processes import Interrupted
 from emodef.train.sampling import length_sorted_batches
-from emodef.train.steps import recordable, set_rate
+from emodef.train.steps import recordable, set_rates
 from emodef.train.tokenization import TextTokenizer
 from emodef.train.transfer_settings import TransferSettings
 from emodef.train.transfer_starts import Start
@@ -119,7 +119,7 @@ class Workbench:
         head = {id(parameter) for parameter in self.model.emotion.parameters()}
         self._saved = [(p, p.detach().clone()) for p in self.model.parameters() if id(p) not in head]
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
+            [{"params": self.model.parameters(), "base_lr": settings.learning_rate}],
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=device.type in ("cpu", "cuda"),
@@ -146,8 +146,7 @@ class Workbench:
         self.model.train()
         for epoch in range(settings.epochs):
             for chosen in length_sorted_batches(cut, settings.batch_size, seed, _STREAM, epoch, POOL):
-                rate = settings.learning_rate * learning_rate_factor(steps, wanted, settings.warmup)
-                set_rate(self.optimizer, rate)
+                set_rates(self.optimizer, learning_rate_factor(steps, wanted, settings.warmup))
                 self._take(self._asked(train[chosen], policy), _step_seed(seed, steps, 0))
                 steps += 1
                 if stop():
