@@ -293,7 +293,6 @@ def test_two_runs_in_one_folder(
     codes = sorted(finish([start(job), start(job)]), key=str)
     assert codes == [0, SettingsError.exit_code]
     assert "in use by" in error_of(job) or "holds a" in error_of(job)  # at once, or when the first had ended
-    (folder / "error.txt").unlink()
     assert_same_result(folder, finished.folder)
 
 
@@ -336,7 +335,6 @@ def test_a_full_disk_while_evaluating(
     assert "make room and go on with --resume" in error_of(job)
     assert not (job.folder / "metrics.json").exists()
     assert not list(job.folder.glob(".model*"))
-    (job.folder / "error.txt").unlink()
     run_training(make(), tiny_corpus, job.folder, resume=True, cpu=True)
     assert_same_result(job.folder, finished.folder)
 

@@ -1,6 +1,6 @@
 """Training runs in processes of their own, to be killed, interrupted, or joined: forked from a server that has torch loaded already.
 
-`start(Job(...))` returns the process; its exit code is what the command line would return, its error is in FOLDER/error.txt.
+`start(Job(...))` returns the process; its exit code is what the command line would return, `error_of` reads its error.
 A `Blow` makes a process send itself a real signal just before the nth call of some function.
 """
 
@@ -116,8 +116,13 @@ def world(job: Job, size: int) -> list[BaseProcess]:
 
 def error_of(job: Job) -> str:
     """What the job's (main) process ended with: "TypeOfError: message"; empty if it did not end with an error of ours."""
-    path = job.folder / "error.txt"
+    path = _error_file(job)
     return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _error_file(job: Job) -> Path:
+    """Beside the run's folder: in it, another process that is about to begin there would take it for something foreign."""
+    return job.folder.parent / f"{job.folder.name}.error.txt"
 
 
 def _do(job: Job) -> None:
@@ -142,7 +147,7 @@ def _do(job: Job) -> None:
     except EmodefError as error:
         if os.environ.get("RANK", "0") == "0":
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            (job.folder / "error.txt").write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+            _error_file(job).write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
         sys.exit(error.exit_code)
 
 
