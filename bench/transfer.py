@@ -2,7 +2,8 @@
 
     python -m bench.transfer [--data-dir DIR] [--corpus NAME] [--backbone NAME] [--size 100] [--quick]
 
-Writes bench/results/transfer.json and .md. Run it on an idle machine.
+Writes bench/results/transfer.json and .md. Run it on an idle machine. Where there is a GPU all of them use it (--out keeps those
+figures apart).
 
 - ours: texts tokenised once, the encoder kept loaded, weights put back in place, a process with one thread for each core; as
   `emodef experiment run figure3 --jobs CORES` does.
@@ -53,7 +54,8 @@ from emodef.runs import DataChoice
 from emodef.train.transfer import run_transfer
 from emodef.train.transfer_settings import TransferSettings
 order = json.loads(Path(sys.argv[1]).read_text())
-run_transfer(TransferSettings(**order["settings"]), sys.argv[2], data=DataChoice(order["data_dir"]), cpu=True)
+cpu = order["device"] == "cpu"
+run_transfer(TransferSettings(**order["settings"]), sys.argv[2], data=DataChoice(order["data_dir"]), cpu=cpu)
 """
 
 SCRIPT = """
@@ -63,13 +65,14 @@ import torch
 torch.set_num_threads(int(sys.argv[3]))
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
 order = json.loads(Path(sys.argv[1]).read_text())
-settings, labels = order["settings"], order["labels"]
+settings, labels, device = order["settings"], order["labels"], order["device"]
 torch.manual_seed(settings["seed"])
 tokenizer = AutoTokenizer.from_pretrained(order["backbone"])
-model = AutoModelForSequenceClassification.from_pretrained(order["backbone"], num_labels=labels)
+model = AutoModelForSequenceClassification.from_pretrained(order["backbone"], num_labels=labels).to(device)
 def batches(part, size, shuffle):
     inputs = tokenizer(part["texts"], padding="max_length", truncation=True, max_length=settings["max_length"], return_tensors="pt")
-    data = torch.utils.data.TensorDataset(inputs["input_ids"], inputs["attention_mask"], torch.tensor(part["answers"]))
+    columns = inputs["input_ids"], inputs["attention_mask"], torch.tensor(part["answers"])
+    data = torch.utils.data.TensorDataset(*(column.to(device) for column in columns))
     return torch.utils.data.DataLoader(data, batch_size=size, shuffle=shuffle)
 train, test = batches(order["train"], settings["batch_size"], True), batches(order["test"], 32, False)
 optimizer = torch.optim.AdamW(model.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"])
@@ -112,8 +115,12 @@ class Bench:
         study = self.study
         if self._made is None:
             self._made = Workbench(
-                study.units[0].start, self.texts, study.settings, device=torch.device("cpu"), precision=study.precision
-            )  # fmt: skip
+                study.units[0].start,
+                self.texts,
+                study.settings,
+                device=study.device,
+                precision=study.precision,
+            )
         return self._made.run(*self.rows(number), "softmax", study.settings.seed + number)
 
 
@@ -139,6 +146,7 @@ class Contenders:
             "data_dir": data_dir,
             "backbone": trained.settings.backbone_path(),
             "labels": len(texts.corpus.label_set),
+            "device": study.device.type,
         }
         for part, rows in zip(("train", "test"), self.bench.rows(0), strict=True):
             order[part] = {
@@ -204,7 +212,8 @@ def page(found: Mapping[str, Any]) -> list[str]:
         "# Transfer: small runs per minute",
         "",
         f"{about['corpus']}, {about['train_texts']} training texts, {about['steps']} steps of {about['batch_size']}, "
-        f"{about['test_texts']:,} test texts; {about['backbone']}, {about['threads']} threads, ours in {about['precision']}. "
+        f"{about['test_texts']:,} test texts; {about['backbone']}, {about['threads']} threads"
+        f"{'' if about['device'] == 'cpu' else ' and a GPU'}, ours in {about['precision']}. "
         f"Medians over {about['rounds']} rounds in which the ways take turns; ours makes {about['runs']} runs a round in each process, of "
         f"which there are {about['threads']} with one thread each.",
         "",
@@ -248,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         1 if options.quick else RUNS,
     )
     with tempfile.TemporaryDirectory() as place:
-        study = plan_transfer(settings_of(options), place, cpu=True, data=DataChoice(options.data_dir))
+        study = plan_transfer(settings_of(options), place, data=DataChoice(options.data_dir))
         ways = Contenders(study, threads, options.data_dir, Path(place), runs)
         work = {
             OURS: ways.ours, ALONE: ways.alone, ANEW: ways.anew, PLAIN: ways.plain, PLAIN_BESIDE: ways.plain_beside,
@@ -268,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "study": {
             "corpus": next(iter(study.corpora)), "backbone": Path(options.backbone).name, "train_texts": len(train),
             "test_texts": len(test), "steps": outcome.steps, "batch_size": study.settings.batch_size, "threads": threads,
-            "precision": study.precision, "rounds": rounds, "runs": runs,
+            "device": study.device.type, "precision": study.precision, "rounds": rounds, "runs": runs,
         },
         "seconds": {name: round(median(values), 3) for name, values in taken.items()},
         "rounds": {name: [round(value, 3) for value in values] for name, values in taken.items()},
