@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -144,32 +144,40 @@ async def _chunks(request: Request, state: State) -> AsyncIterator[list[Sized | 
 async def _come(request: Request, state: State) -> AsyncIterator[Sized | Fault | None]:
     """Lines as they come; None where the next is yet to come. Blank ones are told of when another follows: at the end they are none."""
     longest = state.settings.limits.text_characters
-    most = 6 * longest + 100  # bytes of a line: every character may be an escape
-    rest, number, skipping = b"", 0, False
     answered = 0  # the last line that was told
-    async for piece in request.stream():
+    # in bytes of a line every character may be an escape
+    async for number, line in _numbered(request.stream(), 6 * longest + 100):
+        if number is None:
+            yield None
+        elif line is None or line.strip():
+            for blank in range(answered + 1, number):
+                yield _blank(blank)
+            answered = number
+            if line is None:
+                yield _too_long(number, longest)
+            else:
+                yield await _read_line(line, number, longest, state.answers)
+
+
+async def _numbered(
+    pieces: AsyncIterable[bytes], most: int
+) -> AsyncIterator[tuple[int | None, bytes | None]]:
+    """(its number, a line); instead of a line None, once, where it has more than `most` bytes; (None, None) after each piece."""
+    rest, number, skipping = b"", 0, False
+    async for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             number += 1
-            if skipping or line.strip():
-                for blank in range(answered + 1, number):
-                    yield _blank(blank)
-                answered = number
-                if not skipping:
-                    yield await _read_line(line, number, longest, state.answers)
+            if not skipping:
+                yield number, line
             skipping = False
         if len(rest) > most:  # its end is waited for, the rest of it thrown away
             if not skipping:
-                for blank in range(answered + 1, number + 1):
-                    yield _blank(blank)
-                answered = number + 1
-                yield _too_long(number + 1, longest)
+                yield number + 1, None
             rest, skipping = b"", True
-        yield None
-    if rest.strip() and not skipping:
-        for blank in range(answered + 1, number + 1):
-            yield _blank(blank)
-        yield await _read_line(rest, number + 1, longest, state.answers)
+        yield None, None
+    if not skipping:
+        yield number + 1, rest
 
 
 async def _predict(state: State, chunk: list[Sized | Fault], how: Asked) -> list[Any]:
