@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 
-# before numpy, torch or tokenizers are imported: tiny models are quickest, and repeatable, on one thread each
+# before numpy, torch or tokenizers are imported; tiny models are quickest, and repeatable, on one thread each
 for _variable, _value in {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -16,6 +14,15 @@ for _variable, _value in {
     "NO_COLOR": "1",
 }.items():
     os.environ.setdefault(_variable, _value)
+os.environ.update(
+    OMP_NUM_THREADS="1",
+    OPENBLAS_NUM_THREADS="1",
+    NO_PROXY="127.0.0.1,localhost",
+    no_proxy="127.0.0.1,localhost",
+)
+# a user's choices, and those by which rich and typer colour what is no terminal
+for _variable in ("EMODEF_API_KEYS", "EMODEF_DEBUG", "FORCE_COLOR", "GITHUB_ACTIONS"):
+    os.environ.pop(_variable, None)
 
 import random
 import signal

@@ -156,7 +156,7 @@ def test_a_lost_worker_costs_nothing_but_time(
         assert {part.number: part for part in engine(plan)(iter(parts))} == expected
     assert len(told) == 2
     lost, failed = sorted(told)
-    assert f"{given}: part 1 (rows 102 to 201): its worker died" in lost
+    assert f"{given}: part 1 (rows 102 to 201): " in lost  # how Ray puts it depends on when it hears of it
     assert "part 2 (rows 202 to 301)" in failed
     assert "full" in failed
     assert all(sentence.endswith("; it is tried again") for sentence in told)
@@ -168,7 +168,7 @@ def test_a_part_that_kills_every_worker(two_cores: None, predictor: Predictor, g
     done: list[int] = []
     with ray_engine(predictor) as engine, pytest.raises(EmodefError) as caught:
         done.extend(part.number for part in engine(plan)(iter(parts)))
-    assert "part 1 (rows 102 to 201): its worker died" in str(caught.value)
+    assert "part 1 (rows 102 to 201): " in str(caught.value)
     assert "the last of 3 tries" in str(caught.value)
     assert 0 in done  # what is under way is finished first
     assert 1 not in done
@@ -275,7 +275,7 @@ def command(model: Path, *options: object) -> list[str]:
 def test_the_command_is_killed_and_goes_on(tiny_light: Path, tmp_path: Path) -> None:
     draw = random.Random(1)
     given, whole, out = tmp_path / "in.csv", tmp_path / "whole.csv", tmp_path / "out.csv"
-    given.write_text("text\n" + "".join(" ".join(draw.choices(WORDS, k=9)) + "\n" for _ in range(3000)))
+    given.write_text("text\n" + "".join(" ".join(draw.choices(WORDS, k=9)) + "\n" for _ in range(10_000)))
     source, form = open_source(str(given)), Options(form="probabilities")
     predict_file(source, whole, Predictor.load(tiny_light), form, part_size=20)
     options = ["--file", given, "--part-size", 20, "--form", "probabilities"]
@@ -288,12 +288,12 @@ def test_the_command_is_killed_and_goes_on(tiny_light: Path, tmp_path: Path) -> 
     said = process.communicate()[1]
     assert process.returncode == -signal.SIGKILL, said
     finished = len(list(parts.glob("part-*.json")))
-    assert 9 <= finished < 150
+    assert 9 <= finished < 500
     assert not out.exists()
     again = subprocess.run(over_ray, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stderr
     assert again.stdout == ""
-    assert again.stderr.startswith(f"{out}: 3,000 rows, {20 * finished:,} of them by an earlier run")
+    assert again.stderr.startswith(f"{out}: 10,000 rows, {20 * finished:,} of them by an earlier run")
     assert out.read_bytes() == whole.read_bytes()
     assert not parts.exists()
 

@@ -205,6 +205,7 @@ def test_tables_for_those_who_read_them(open_page: Open) -> None:
     page = open_page()
     assert page.locator("#shares-table tr").count() == 0
     page.click("#shares summary")
+    page.locator("#shares-table tbody tr").last.wait_for()
     assert page.locator("#shares-table tbody tr").count() == len(GOEMOTIONS)
     counts = Counts.of(predictions())
     for row in page.locator("#shares-table tbody tr").all():

@@ -48,11 +48,12 @@ def test_quick_linear_multiplies_alike_and_leaves_nothing(bias: bool) -> None:
 
 
 FRAGMENTS = """
+import os
 from pathlib import Path
 from emodef.train.performance import trim_memory, tune_process
 
 def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 tune_process()
 pieces = [bytearray([n % 256]) * 60_000 for n in range(4_000)]

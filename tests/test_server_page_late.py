@@ -32,11 +32,41 @@ def test_words_that_are_no_longer_wanted_do_not_come_late(open_tab: Open) -> Non
     assert page.inner_text("#text-words") == before
     wait_for(page, lambda: dropped)
     assert page.inner_text("#text-words") == before
-    page.click(fear)  # dropped before it is sent
-    page.click(fear)
+    page.locator(fear).evaluate("button => { button.click(); button.click(); }")  # dropped before it is sent
     page.wait_for_timeout(700)
     assert len(held) == 1
     assert page.inner_text("#text-words") == before
+
+
+def test_a_second_file_is_not_begun_with_the_first_one_s_settings(open_tab: Open, tmp_path: Path) -> None:
+    """While its rows are read nothing can be begun; and what is read late does not come instead of what was chosen last."""
+    page = open_tab("file")
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.txt").write_text("I am happy\n", encoding="utf-8")
+    headed = "document.querySelector('#file-settings h2')?.textContent === "
+    page.set_input_files("#file-input", tmp_path / "a.txt")
+    until(page, f"{headed}'a.txt'")
+    page.evaluate("""() => {
+        const text = Blob.prototype.text;
+        window.held = [];
+        Blob.prototype.text = async function () {
+            await new Promise((resolve) => { window.held.push(resolve); });
+            return text.call(this);
+        };
+    }""")
+    page.set_input_files("#file-input", tmp_path / "b.txt")
+    until(page, "window.held.length === 1")
+    assert page.evaluate("document.getElementById('file-settings').inert")
+    page.set_input_files("#file-input", tmp_path / "c.txt")
+    until(page, "window.held.length === 2")
+    page.evaluate("window.held[1]()")
+    until(page, f"{headed}'c.txt'")
+    page.evaluate("window.held[0]()")
+    page.wait_for_timeout(200)
+    assert page.evaluate(f"{headed}'c.txt'")
+    page.click("text=Find emotions")
+    page.wait_for_selector("#file-result:not([hidden])")
+    assert page.inner_text("#file-name") == "c.txt"
 
 
 def predicted(page: Any, path: Path) -> None:

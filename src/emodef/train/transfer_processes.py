@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
 
 
+_PATIENCE = 60.0  # seconds for a process to end that has nothing more to do
 AGAIN = "give the same command again"  # what to do once there is room on the disk
 
 
@@ -176,7 +177,7 @@ def run_in_processes(
         for pipe in pipes:  # nobody reads them any more: a process that waits for an answer is told so
             pipe.close()
         for process in pipes.values():
-            process.join(timeout=60)
+            process.join(timeout=_PATIENCE)
             if process.is_alive():
                 process.terminate()
 

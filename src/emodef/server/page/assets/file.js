@@ -25,7 +25,7 @@ const job = (id, rest = "") => `/v1/jobs/${encodeURIComponent(id)}${rest}`;
 
 // ownLabels(): those of the second tab, as the server takes them; openTab(): shows this one
 export function startFile(ownLabels, openTab) {
-  const view = { file: null, found: null, own: 0, id: null, upload: null, stop: null, name: "" };
+  const view = { file: null, chosen: null, found: null, own: 0, id: null, upload: null, stop: null, name: "" };
   const parts = { choose: $("file-choose"), settings: $("file-settings"), job: $("file-job"), result: $("file-result") };
   const only = (shown) => Object.entries(parts).forEach(([name, box]) => { box.hidden = name !== shown; });
   const say = (text) => { $("file-said").textContent = text; };
@@ -47,7 +47,8 @@ export function startFile(ownLabels, openTab) {
     view.stop?.abort();
     view.upload?.abort();
     forget();
-    Object.assign(view, { file: null, upload: null });
+    Object.assign(view, { file: null, chosen: null, upload: null });
+    parts.settings.inert = false;
     problem(null);
     only("choose");
     $("file-browse").focus();
@@ -57,12 +58,15 @@ export function startFile(ownLabels, openTab) {
     problem(null);
     if (!FORMATS.includes(suffix(file.name))) return problem(`${file.name}: give a file that ends in .csv, .tsv, .jsonl or .txt.`);
     if (!file.size) return problem(`${file.name} is empty.`);
-    let found;
+    let found = null;
+    view.chosen = file;
+    parts.settings.inert = true; // an earlier file's: nothing is to be begun with it meanwhile
     try {
       found = await firstRows(file);
-    } catch {
-      return problem(`${file.name} cannot be read here; is it a file?`);
-    }
+    } catch { /* told below */ }
+    if (view.chosen !== file) return; // another one was chosen since, or none is wanted any more
+    parts.settings.inert = false;
+    if (!found) return problem(`${file.name} cannot be read here; is it a file?`);
     Object.assign(view, { file, found });
     drawSettings(file, found);
     only("settings");
