@@ -38,7 +38,7 @@ def weights_hash(path: str | os.PathLike[str]) -> str:
     model = model_folder(path)
     if not all((model / name).is_file() for name in WEIGHTS):
         return ""
-    return _hash(model / name for name in WEIGHTS)
+    return hash_of_files(model / name for name in WEIGHTS)
 
 
 def known_start(path: str) -> str:
@@ -57,16 +57,21 @@ def known_checkpoint(path: str) -> str | None:
     folder = Path(path)
     if not (folder / "config.json").is_file():
         return None
-    return _hash(sorted(file for kind in _CHECKPOINT for file in folder.glob(kind) if file.is_file()))
+    return hash_of_files(sorted(file for kind in _CHECKPOINT for file in folder.glob(kind) if file.is_file()))
 
 
 def known_texts(path: str) -> str:
     """What a file of unlabelled texts is known by: a hash of its bytes; its path where there is no such file yet."""
     try:
-        with open(path, "rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+        return hash_of_file(path)
     except OSError:
         return path
+
+
+def hash_of_file(path: str | os.PathLike[str]) -> str:
+    """A hash of a file's bytes. Raises OSError."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
 
 
 def moved(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,7 +85,8 @@ def moved(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _hash(files: Iterable[Path]) -> str:
+def hash_of_files(files: Iterable[Path]) -> str:
+    """A hash of files' contents, in this order. Raises DataError where one cannot be read."""
     try:
         return _digest(tuple(_stamped(path) for path in files))
     except OSError as error:

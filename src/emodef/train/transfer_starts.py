@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from emodef.errors import DataError, SettingsError
 from emodef.paper.study import beyond
 from emodef.runs import model_folder, read_json
 from emodef.train.checkpoint import WEIGHTS, TrainedModel
+from emodef.train.identities import hash_of_file
 from emodef.train.settings import TrainSettings
 from emodef.train.transfer_settings import UNTUNED, TransferSettings, check_name
 
@@ -78,7 +78,7 @@ def _start(
     name: str, settings: TransferSettings, given: Mapping[str, str | os.PathLike[str]], results: Path
 ) -> Start:
     if name == UNTUNED:
-        return Start(name, None, _digest(Path(_encoder(settings).backbone_path()) / WEIGHTS))
+        return Start(name, None, _known_by(Path(_encoder(settings).backbone_path()) / WEIGHTS))
     if name in given:
         found_model = _described(name, Path(given[name]), str(given[name]))
         assert found_model.model is not None
@@ -136,7 +136,7 @@ def _described(name: str, folder: Path, run: str) -> Start:
     metrics = read_json(model / "metrics.json") if (model / "metrics.json").is_file() else {}
     found: Any = metrics.get("dev fixed", {}).get("macro_f1")
     dev = found.get("value") if isinstance(found, dict) else found
-    weights = _digest(model / WEIGHTS)
+    weights = _known_by(model / WEIGHTS)
     if not weights:
         raise SettingsError(
             f"start {name!r}: {model} has no weights ({WEIGHTS}); train it again, or name another model"
@@ -144,12 +144,9 @@ def _described(name: str, folder: Path, run: str) -> Start:
     return Start(name, model, weights, run, None if dev is None else float(dev))
 
 
-def _digest(path: Path) -> str:
+def _known_by(path: Path) -> str:
     """A hash of a file, "" where it is not there (a name on the model hub)."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+    return hash_of_file(path) if path.is_file() else ""
 
 
 def _encoder(settings: TransferSettings) -> TrainSettings:

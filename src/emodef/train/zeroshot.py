@@ -18,6 +18,7 @@ from emodef.predictor.head import Floats, unit
 from emodef.runs import model_folder
 from emodef.train.architectures import takes_segments
 from emodef.train.checkpoint import TrainedModel
+from emodef.train.identities import hash_of_files
 from emodef.train.inference import load_model
 from emodef.train.model import Inputs
 from emodef.train.settings import TrainSettings
@@ -103,8 +104,4 @@ def _digest(folder: Path) -> str:
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     if not files:
         return hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as handle:
-            digest.update(hashlib.file_digest(handle, "sha256").digest())
-    return digest.hexdigest()[:16]
+    return hash_of_files(files)
