@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# before numpy, torch or tokenizers are imported; tiny models are quickest, and repeatable, on one thread each
+# before numpy, torch or tokenizers are imported
 for _variable, _value in {
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",
@@ -15,7 +15,7 @@ for _variable, _value in {
 }.items():
     os.environ.setdefault(_variable, _value)
 os.environ.update(
-    OMP_NUM_THREADS="1",
+    OMP_NUM_THREADS="1",  # tiny models are quickest, and repeatable, on one thread each
     OPENBLAS_NUM_THREADS="1",
     NO_PROXY="127.0.0.1,localhost",
     no_proxy="127.0.0.1,localhost",

@@ -226,29 +226,23 @@ def test_a_slow_head_is_given_up(tiny_light: Path, tmp_path: Path) -> None:
 def test_more_requests_than_are_answered_at_once(tiny_light: Path, tmp_path: Path) -> None:
     """Past the limit 503 with Retry-After, at once; /health answers all the same."""
     limits = ("--limit", "requests=12", "--limit", "body_seconds=60")
-    with running(tiny_light, *limits, jobs=tmp_path / "jobs") as server:
-        more_than_are_answered(server, 12)
-
-
-def more_than_are_answered(server: Running, most: int) -> None:
     head = (
         f"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {JSON}\r\nContent-Length: 100\r\n\r\n"
     )
-    held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(most)]
-    for connection in held:
-        connection.sendall(head.encode())
-    until(
-        lambda: f"emodef_requests_active {most + 1}.0".encode() in server.ask("GET", "/metrics")[2]
-    )  # itself too
-    began = time.monotonic()
-    status, headers, found = server.ask("GET", "/v1/labels")
-    assert time.monotonic() - began < 30, "did not wait until the others were given up"
-    assert (status, found["error"]["code"]) == (503, "busy")
-    assert int(headers["retry-after"]) >= 1
-    assert server.ask("GET", "/health")[0] == 200
-    for connection in held:
-        connection.close()
-    until(lambda: server.ask("GET", "/v1/labels")[0] == 200)
+    with running(tiny_light, *limits, jobs=tmp_path / "jobs") as server:
+        held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(12)]
+        for connection in held:
+            connection.sendall(head.encode())
+        until(lambda: b"emodef_requests_active 13.0" in server.ask("GET", "/metrics")[2])  # itself too
+        began = time.monotonic()
+        status, headers, found = server.ask("GET", "/v1/labels")
+        assert time.monotonic() - began < 30, "did not wait until the others were given up"
+        assert (status, found["error"]["code"]) == (503, "busy")
+        assert int(headers["retry-after"]) >= 1
+        assert server.ask("GET", "/health")[0] == 200
+        for connection in held:
+            connection.close()
+        until(lambda: server.ask("GET", "/v1/labels")[0] == 200)
 
 
 def test_a_client_that_hangs_up_is_noticed(tiny_light: Path, tmp_path: Path) -> None:
