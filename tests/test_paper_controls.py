@@ -1,13 +1,18 @@
-"""The controls of setups whose auxiliary steps stand beside matching: over matching, not over the emotion task alone."""
+"""Controls where the paper's encoder was not run; those of setups with auxiliary steps beside matching, which are over matching."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
+
+from emodef.paper.cells import Parts
 from emodef.paper.controls import controls
 from emodef.paper.results import find_runs
-from emodef.paper.statistics import Study
-from emodef.paper.table3 import sweep
+from emodef.paper.statistics import POLICIES, Study
+from emodef.paper.table3 import sweep, table3
+from emodef.paper.table4 import table4
 from table_reading import by_row, value
 from tiny_results import MINILM, write_corpus, write_run
 
@@ -51,3 +56,17 @@ def test_matching_with_the_papers_tasks_beside_it(tmp_path: Path) -> None:
     points = sweep(study.tabled[-1], "MiniLM")
     assert [point.setup.title for point in points if point.total] == ["match+MLM"]
     assert "match+CDP" not in {point.setup.title for point in points}  # its steps are others than the sweep's
+
+
+@pytest.mark.parametrize("made", [controls, table3, table4])
+def test_what_was_not_run_comes_last_and_once(
+    tmp_path: Path, made: Callable[[Study, Sequence[str]], Parts]
+) -> None:
+    corpus = write_corpus(tmp_path / "data")
+    for p in (0.5, 0.7):
+        write_run(tmp_path / "results" / f"cdp-{p}", corpus, **MINILM, setup="cdp", p=p)
+    study = Study(find_runs(tmp_path / "results"), data_dir=tmp_path / "data", resamples=20)
+    names = list(made(study, POLICIES))
+    assert names[0] == "minilm-minilm-fixed"
+    assert "minilm-minilm-tuned" in names
+    assert [name for name in names if name.startswith("paper-")] == names[-1:] == ["paper-bert-fixed"]

@@ -112,9 +112,9 @@ def precisions_note(rows: Mapping[str, Group | None]) -> tuple[str, ...]:
     return ("trained in " + "; in ".join(f"{name}: {', '.join(titles)}" for name, titles in found.items()),)
 
 
-def shown(block: Block, policies: Sequence[str]) -> Sequence[str]:
+def shown(policies: Sequence[str], *, run: bool) -> Sequence[str]:
     """The policies worth a table: where nothing was run, one says so."""
-    return policies if block.groups else policies[:1]
+    return policies if run else policies[:1]
 
 
 def number_of(titles: Iterable[str], kind: str = "percent") -> tuple[Column, ...]:

@@ -30,16 +30,15 @@ def controls(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
     """For each encoder with runs (the paper's own always): the setups with auxiliary steps, and the emotion task alone with as many steps
     in all, and with as many primary ones."""
     parts: Parts = {}
-    for block in study.tabled:
-        for backbone in block.wanted_backbones:
-            rows = control_rows(block, backbone)
-            start = f"{block.name}-{backbone}".lower()
-            for policy in shown(block, policies):
-                parts[f"{start}-{policy}"] = _table(study, block, backbone, rows, policy)
-                title = heading(f"Controls: gain in macro F1 on test, {backbone}", block, policy)
-                gains = gains_table(study, _comparisons(block, backbone, rows), policy, title)
-                if gains is not None:
-                    parts[f"{start}-gains-{policy}"] = gains
+    for block, backbone in study.encoders:
+        rows = control_rows(block, backbone)
+        start = f"{block.name}-{backbone}".lower()
+        for policy in shown(policies, run=backbone in block.backbones):
+            parts[f"{start}-{policy}"] = _table(study, block, backbone, rows, policy)
+            title = heading(f"Controls: gain in macro F1 on test, {backbone}", block, policy)
+            gains = gains_table(study, _comparisons(block, backbone, rows), policy, title)
+            if gains is not None:
+                parts[f"{start}-gains-{policy}"] = gains
     return parts
 
 

@@ -136,6 +136,12 @@ class Study:
         return tuple(block for block in self.blocks if block.name != BASELINE)
 
     @property
+    def encoders(self) -> list[tuple[Block, str]]:
+        """Every block with each of its encoders; what was not run last: of it tables hold the paper's figures at most."""
+        found = [(block, backbone) for block in self.tabled for backbone in block.wanted_backbones]
+        return sorted(found, key=lambda each: each[1] not in each[0].backbones)
+
+    @property
     def baseline(self) -> Group | None:
         """The paper's baseline; None where it was not run."""
         return next((block.groups[0] for block in self.blocks if block.name == BASELINE), None)

@@ -130,7 +130,7 @@ class Block:
 
     @property
     def wanted_backbones(self) -> list[str]:
-        """Those, and with the paper's settings first the paper's own encoder, run or not."""
+        """Those, and with the paper's settings the paper's own encoder, run or not, which is the first."""
         own = [KNOWN.baseline["backbone"]] if self.paper else []
         return list(dict.fromkeys([*own, *self.backbones]))
 

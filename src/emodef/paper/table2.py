@@ -34,7 +34,7 @@ def table2(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
     parts: Parts = {}
     for block in study.tabled:
         rows = table2_rows(study, block)
-        for policy in shown(block, policies):
+        for policy in shown(policies, run=bool(block.groups)):
             parts[f"{block.name}-{policy}"] = _scores(study, block, rows, policy)
         for policy in policies:
             title = heading("Gain in macro F1 on test", block, policy)

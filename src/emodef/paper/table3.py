@@ -70,29 +70,25 @@ def sweep(block: Block, backbone: str) -> list[Point]:
 def table3(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
     """The sweep with the paper's settings, run or not; with another recipe where it has more than one p."""
     parts: Parts = {}
-    for block in study.tabled:
-        for backbone in _swept(block):
-            points = sweep(block, backbone)
-            start = f"{block.name}-{backbone}".lower()
-            for policy in shown(block, policies):
-                parts[f"{start}-{policy}"] = _table(study, block, backbone, points, policy)
-                title = heading(f"Table III: gain in macro F1 on test, {backbone}", block, policy)
-                gains = gains_table(study, _comparisons(block, backbone, points), policy, title)
-                if gains is not None:
-                    parts[f"{start}-gains-{policy}"] = gains
+    for block, backbone in study.encoders:
+        if not _is_swept(block, backbone):
+            continue
+        points = sweep(block, backbone)
+        start = f"{block.name}-{backbone}".lower()
+        for policy in shown(policies, run=any(point.total or point.primary for point in points)):
+            parts[f"{start}-{policy}"] = _table(study, block, backbone, points, policy)
+            title = heading(f"Table III: gain in macro F1 on test, {backbone}", block, policy)
+            gains = gains_table(study, _comparisons(block, backbone, points), policy, title)
+            if gains is not None:
+                parts[f"{start}-gains-{policy}"] = gains
     return parts
 
 
-def _swept(block: Block) -> list[str]:
-    """The encoders with a sweep: in the paper's block the paper's own, always."""
-    found = [KNOWN.baseline["backbone"]] if block.paper else []
-    for backbone in block.backbones:
-        held = [
-            group.settings for group in block.groups if group.backbone == backbone and "p" in group.settings
-        ]
-        if backbone not in found and len({(s["p"], s.get("budget")) for s in held}) > 1:
-            found.append(backbone)
-    return found
+def _is_swept(block: Block, backbone: str) -> bool:
+    """Whether an encoder has a table: in the paper's block the paper's own always, others with more than one p."""
+    held = [group.settings for group in block.groups if group.backbone == backbone and "p" in group.settings]
+    own = block.paper and backbone == KNOWN.baseline["backbone"]
+    return own or len({(s["p"], s.get("budget")) for s in held}) > 1
 
 
 def _table(study: Study, block: Block, backbone: str, points: Sequence[Point], policy: str) -> Table:

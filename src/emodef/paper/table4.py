@@ -27,14 +27,14 @@ def table4(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
     Beside it, what they gain over the encoder alone, label by label.
     """
     parts: Parts = {}
-    for block in study.tabled:
-        for backbone in block.wanted_backbones:
-            start = f"{block.name}-{backbone}".lower()
-            for policy in shown(block, policies):
-                parts[f"{start}-{policy}"] = _table(study, block, backbone, policy)
-                gains = _gains(study, block, backbone, policy)
-                if gains is not None:
-                    parts[f"{start}-gains-{policy}"] = gains
+    for block, backbone in study.encoders:
+        start = f"{block.name}-{backbone}".lower()
+        run = any(group for _, group in columns_of(study, block, backbone))
+        for policy in shown(policies, run=run):
+            parts[f"{start}-{policy}"] = _table(study, block, backbone, policy)
+            gains = _gains(study, block, backbone, policy)
+            if gains is not None:
+                parts[f"{start}-gains-{policy}"] = gains
     return parts
 
 
