@@ -14,7 +14,7 @@ from commands import emodef_command
 from drawings import texts_of
 from emodef import published
 from emodef.labels import LabelSet
-from emodef.paper.figures.sweep import PAPER, PRIMARY, TOTAL, draw_sweep, paper_curves, sweeps
+from emodef.paper.figures.sweep import PAPER, PRIMARY, SMALL, TOTAL, draw_sweep, paper_curves, sweeps
 from emodef.paper.figures.transfer import draw_transfer, transfer_curves
 from emodef.paper.results import find_runs
 from emodef.paper.statistics import Study
@@ -48,6 +48,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             **MINILM,
         )
         write_run(root / "results" / f"none-{seed}", corpus, setup="none", seed=seed, **MINILM)
+        for p in (0.3, 0.7):
+            options = {"setup": "cdp", "p": p, "auxiliary_clip": 0.1, "seed": seed, **MINILM}
+            write_run(root / "results" / f"small-{p}-{seed}", corpus, skill=p, **options)
     return root
 
 
@@ -68,21 +71,27 @@ def test_the_sweep_shows_what_was_run(results: Path) -> None:
     assert found.seeds == (1, 2)
     block = next(block for block in study.blocks if block.groups)
     ours = {(c.setup.name, c.split, c.kind): c for c in found.curves if c.kind != PAPER}
-    assert set(ours) == {("cdp", split, kind) for split in ("dev", "test") for kind in (TOTAL, PRIMARY)}
+    assert set(ours) == {
+        ("cdp", split, kind) for split in ("dev", "test") for kind in (TOTAL, PRIMARY, SMALL)
+    }
     for split in ("dev", "test"):
         curve = ours["cdp", split, TOTAL]
         for p, value in curve.points:
             assert value == study.value(block.find("MiniLM", "cdp", p=p), split, "fixed")
             assert value.std is not None
         assert curve.steps == (31.5, 51.5, 71.5)
+        for p, value in ours["cdp", split, SMALL].points:
+            assert value == study.value(block.find("MiniLM", "cdp", p=p, auxiliary_clip=0.1), split, "fixed")
         assert found.alone[split, TOTAL] == study.value(block.find("MiniLM", "none"), split, "fixed")
     drawing = draw_sweep(found)
     shown = texts_of(drawing)
     assert "primary steps made" in shown
     assert {"32", "52", "72"} <= set(shown)
+    assert "MiniLM, same steps in all, auxiliary gradients held to 0.1" in shown
     assert "ours: not run here" in shown  # MLM and CDP+MLM
     value = 100 * ours["cdp", "test", TOTAL].points[0][1].value
     assert f"{value:.2f} at 0.3" in drawing.alt
+    assert "CDP, ours, auxiliary gradients held to 0.1: " in drawing.alt
     assert drawing.svg() == draw_sweep(found).svg()
 
 

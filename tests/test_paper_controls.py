@@ -70,3 +70,41 @@ def test_what_was_not_run_comes_last_and_once(
     assert names[0] == "minilm-minilm-fixed"
     assert "minilm-minilm-tuned" in names
     assert [name for name in names if name.startswith("paper-")] == names[-1:] == ["paper-bert-fixed"]
+
+
+def test_the_sweep_with_smaller_gradients(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "data")
+    for number, given in enumerate(
+        [
+            {"setup": "none", "steps_as_p": 0.7},
+            *({"setup": "mlm", "p": p} for p in (0.5, 0.7)),
+            *({"setup": "mlm", "p": p, "auxiliary_clip": 0.1} for p in (0.5, 0.7)),
+            {"setup": "cdp", "p": 0.5, "auxiliary_clip": 0.1},  # alone: no sweep, a row of the controls
+        ]
+    ):
+        write_run(tmp_path / "results" / f"run-{number}", corpus, **MINILM, skill=0.1 * number, **given)
+    study = Study(find_runs(tmp_path / "results"), data_dir=tmp_path / "data", resamples=20)
+    points = sweep(study.tabled[-1], "MiniLM")
+    assert [(point.title, point.p) for point in points if point.clip] == [
+        ("MLM, gradients held to 0.1", 0.5),
+        ("MLM, gradients held to 0.1", 0.7),
+    ]
+    parts = table3(study, ["fixed"])
+    table = parts["minilm-minilm-fixed"]
+    rows = {row[:2]: row for row in table.rows}
+    assert rows["MiniLM+MLM, gradients held to 0.1", 0.7][2] == "42"
+    assert rows["MiniLM+MLM", 0.7][4] != rows["MiniLM+MLM, gradients held to 0.1", 0.7][4]
+    assert any("gradients held to" in note and "auxiliary_clip" in note for note in table.notes)
+    assert any(note.startswith("MLM, gradients held to 0.1: best on dev at p = ") for note in table.notes)
+    small = "MLM, gradients held to 0.1, p = 0.7"
+    gains = by_row(parts["minilm-minilm-gains-fixed"])
+    assert set(gains) == {
+        "MLM, p = 0.7 over p = 0.5",
+        "MLM, p = 0.7, over MiniLM, at the primary steps of p = 0.7",
+        "MLM, gradients held to 0.1, p = 0.5, over MLM at the same p",
+        f"{small} over p = 0.5",
+        f"{small}, over MLM at the same p",
+        f"{small}, over MiniLM, at the primary steps of p = 0.7",
+    }
+    assert gains[f"{small}, over MLM at the same p"]["first"] == value(rows["MiniLM+MLM", 0.7][4])
+    assert gains[f"{small} over p = 0.5"]["first"] == value(rows["MiniLM+MLM, gradients held to 0.1", 0.5][4])

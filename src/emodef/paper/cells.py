@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emodef.bootstrap import Comparison, Mean
+from emodef.paper.known import KNOWN
 from emodef.paper.statistics import Study, mean_of
 from emodef.paper.study import Block, Group
 from emodef.reporting import Cell, Column, Table, comparison_table
 
 NOT_RUN = "not run here"
+HELD = "gradients held to"
 F1_ON_TEST = "test F1 [95%]"
 
 # slug, for a file name -> table
@@ -29,6 +31,21 @@ def score(
     found = study.value(group, split, policy, metric)
     bare = found is not None and not (split == "test" and metric.endswith("_f1"))
     return replace(found, low=None, high=None) if found is not None and bare else found
+
+
+def held(title: str, clip: float | None) -> str:
+    """A title of runs whose auxiliary steps' gradients were held to a limit of their own; None where to that of all steps."""
+    return title if clip is None else f"{title}, {HELD} {clip:g}"
+
+
+def held_note(clips: Iterable[float | None]) -> tuple[str, ...]:
+    """What rows with such a title are, where there are any."""
+    if not any(clip is not None for clip in clips):
+        return ()
+    usual = KNOWN.settings["gradient_clip"]
+    return (
+        f"“{HELD}”: the norm of an auxiliary step's gradient is limited to that (auxiliary_clip), not to {usual:g} as a primary step's",
+    )
 
 
 def steps_cells(group: Group | None) -> tuple[Cell, Cell]:

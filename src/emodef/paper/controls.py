@@ -8,6 +8,8 @@ from emodef.paper.cells import (
     Parts,
     gains_table,
     heading,
+    held,
+    held_note,
     notes,
     number_of,
     precisions_note,
@@ -23,7 +25,6 @@ from emodef.reporting import Cell, Column, Table
 
 _FEWER = "at their primary steps"
 _MORE = "equal primary steps"
-_HELD = "gradients held to"
 
 
 def controls(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
@@ -53,8 +54,8 @@ def control_rows(block: Block, backbone: str) -> dict[str, Group | None]:
     for setup in KNOWN.setups[1:]:
         rows |= _setup_rows(block, backbone, setup)
     for setup in block.further(backbone):
-        held = _setup_rows(block, backbone, setup)
-        rows |= {title: group for title, group in held.items() if group is not None}
+        further = _setup_rows(block, backbone, setup)
+        rows |= {title: group for title, group in further.items() if group is not None}
     return rows
 
 
@@ -67,12 +68,8 @@ def _setup_rows(block: Block, backbone: str, setup: Setup) -> dict[str, Group | 
     else:
         rows[f"{title}, {_MORE}"] = block.find(backbone, setup.name, budget="primary")
         for clip in block.clips(backbone):
-            rows[_held(title, clip)] = block.find(backbone, setup.name, auxiliary_clip=clip)
+            rows[held(title, clip)] = block.find(backbone, setup.name, auxiliary_clip=clip)
     return rows
-
-
-def _held(title: str, clip: float) -> str:
-    return f"{title}, {_HELD} {clip:g}"
 
 
 def _table(study: Study, block: Block, backbone: str, rows: dict[str, Group | None], policy: str) -> Table:
@@ -93,23 +90,13 @@ def _table(study: Study, block: Block, backbone: str, rows: dict[str, Group | No
         f"at p = {KNOWN.p:g} about half of the steps are auxiliary, and the steps in all do not grow; “{_FEWER}”: the emotion task alone, "
         f"with as many steps as the others make primary ones; “{_MORE}”: the others, until they have made as many primary "
         "steps as it makes in all",
-        *_held_note(block, backbone),
+        *held_note(block.clips(backbone)),
         "minutes: by the clock, on " + (_hardware(rows) or "nothing yet"),
         *precisions_note(rows),
         *notes(study, dev=policy),
     )
     return Table(
         heading(f"Controls for auxiliary steps, {backbone}", block, policy), columns, tuple(cells), told
-    )
-
-
-def _held_note(block: Block, backbone: str) -> tuple[str, ...]:
-    """What the rows with smaller gradients are, where there are any."""
-    if not block.clips(backbone):
-        return ()
-    usual = KNOWN.settings["gradient_clip"]
-    return (
-        f"“{_HELD}”: the norm of an auxiliary step's gradient is limited to that (auxiliary_clip), not to {usual:g} as a primary step's",
     )
 
 
@@ -130,13 +117,13 @@ def _comparisons(
         pairs[f"{title} over {base} {_FEWER}"] = (fewer, plain)
         pairs[f"{title}, {_MORE}, over {base}"] = (alone, rows.get(f"{title}, {_MORE}"))
         for clip in block.clips(backbone):
-            held = _held(title, clip)
-            pairs[f"{held}, over {title}"] = (plain, rows.get(held))
-            pairs[f"{held}, over {base}: equal steps in all"] = (alone, rows.get(held))
-            pairs[f"{held}, over {base} {_FEWER}"] = (fewer, rows.get(held))
+            small = held(title, clip)
+            pairs[f"{small}, over {title}"] = (plain, rows.get(small))
+            pairs[f"{small}, over {base}: equal steps in all"] = (alone, rows.get(small))
+            pairs[f"{small}, over {base} {_FEWER}"] = (fewer, rows.get(small))
     return pairs
 
 
 def _hardware(rows: dict[str, Group | None]) -> str:
-    held = {run.hardware for group in rows.values() if group is not None for run in group.runs}
-    return "; ".join(sorted(held))
+    found = {run.hardware for group in rows.values() if group is not None for run in group.runs}
+    return "; ".join(sorted(found))

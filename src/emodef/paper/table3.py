@@ -12,6 +12,8 @@ from emodef.paper.cells import (
     fraction,
     gains_table,
     heading,
+    held,
+    held_note,
     notes,
     number_of,
     score,
@@ -29,7 +31,7 @@ from emodef.reporting import Cell, Column, Table
 class Point:
     """One p of one setup. total: the runs under the paper's rule; primary: those that make as many primary steps whatever p is.
 
-    paper: its F1 on dev and test, as fractions.
+    paper: its F1 on dev and test, as fractions. clip: what auxiliary steps' gradients are held to, None where to the limit of all.
     """
 
     backbone: str
@@ -38,10 +40,17 @@ class Point:
     total: Group | None
     primary: Group | None
     paper: tuple[float | None, float | None]
+    clip: float | None = None
+
+    @property
+    def title(self) -> str:
+        """The setup, such as "CDP+MLM, gradients held to 0.1"."""
+        return held(self.setup.title, self.clip)
 
 
 def sweep(block: Block, backbone: str) -> list[Point]:
-    """Every p of Table III, and every other that was run, for its three setups; what was run for setups that it lacks.
+    """Every p of Table III, and every other that was run, for its three setups; what was run for setups that it lacks, and where several p
+    were run with auxiliary gradients held smaller.
 
     The paper's figures stand beside runs with its settings and encoder only.
     """
@@ -51,20 +60,35 @@ def sweep(block: Block, backbone: str) -> list[Point]:
     for setup in (*KNOWN.setups, *block.further(backbone)):
         if not setup.auxiliary:
             continue
-        run = {
-            group.settings["p"]
-            for group in block.groups
-            if (group.backbone, group.setup) == (backbone, setup) and "auxiliary_clip" not in group.settings
-        }
+        own = [group for group in block.groups if (group.backbone, group.setup) == (backbone, setup)]
+        run = {group.settings["p"] for group in own if "auxiliary_clip" not in group.settings}
         for p in sorted(run if setup.column is None else {*KNOWN.sweep, *run}):
             row = printed.rows.get(f"{p:g}") if beside and setup.column is not None else None
             values = tuple(
                 None if row is None else fraction(row[printed.columns.index(f"{setup.column}_{split}")])
                 for split in ("dev", "test")
             )
-            found = [block.find(backbone, setup.name, p=p, budget=budget) for budget in ("total", "primary")]
-            points.append(Point(backbone, setup, p, found[0], found[1], (values[0], values[1])))
+            points.append(_point(block, backbone, setup, p, (values[0], values[1])))
+        for clip in block.clips(backbone):
+            tried = {group.settings["p"] for group in own if group.settings.get("auxiliary_clip") == clip}
+            if len(tried) > 1:
+                points += [_point(block, backbone, setup, p, (None, None), clip) for p in sorted(tried)]
     return points
+
+
+def _point(
+    block: Block,
+    backbone: str,
+    setup: Setup,
+    p: float,
+    paper: tuple[float | None, float | None],
+    clip: float | None = None,
+) -> Point:
+    total, primary = (
+        block.find(backbone, setup.name, p=p, budget=budget, auxiliary_clip=clip)
+        for budget in ("total", "primary")
+    )
+    return Point(backbone, setup, p, total, primary, paper, clip)
 
 
 def table3(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
@@ -86,9 +110,9 @@ def table3(study: Study, policies: Sequence[str] = POLICIES) -> Parts:
 
 def _is_swept(block: Block, backbone: str) -> bool:
     """Whether an encoder has a table: in the paper's block the paper's own always, others with more than one p."""
-    held = [group.settings for group in block.groups if group.backbone == backbone and "p" in group.settings]
+    run = [group.settings for group in block.groups if group.backbone == backbone and "p" in group.settings]
     own = block.paper and backbone == KNOWN.baseline["backbone"]
-    return own or len({(s["p"], s.get("budget")) for s in held}) > 1
+    return own or len({(s["p"], s.get("budget")) for s in run}) > 1
 
 
 def _table(study: Study, block: Block, backbone: str, points: Sequence[Point], policy: str) -> Table:
@@ -103,7 +127,7 @@ def _table(study: Study, block: Block, backbone: str, points: Sequence[Point], p
     for point in points:
         rows.append(
             (
-                row_title(backbone, point.setup), point.p,
+                held(row_title(backbone, point.setup), point.clip), point.p,
                 *_half(study, point.total, policy), *(point.paper if beside else ()), *_half(study, point.primary, policy),
             )
         )  # fmt: skip
@@ -115,6 +139,7 @@ def _table(study: Study, block: Block, backbone: str, points: Sequence[Point], p
     told = [
         "all steps are epochs × ⌈texts / batch⌉ whatever p is, as in the paper, so that a small p also trains the emotion task less; "
         "“equal primary steps”: the run goes on until every p has made that many primary ones",
+        *held_note(point.clip for point in points),
         *_best(study, points, policy),
         *notes(study, dev=policy),
     ]
@@ -147,12 +172,12 @@ def _half(study: Study, group: Group | None, policy: str) -> tuple[Cell, ...]:
 def _best(study: Study, points: Sequence[Point], policy: str) -> list[str]:
     """Which p is best on dev, setup by setup, where there is a choice."""
     told = []
-    for setup in dict.fromkeys(point.setup for point in points):
-        run = [(study.value(point.total, "dev", policy), point.p) for point in points if point.setup == setup]
+    for title in dict.fromkeys(point.title for point in points):
+        run = [(study.value(point.total, "dev", policy), point.p) for point in points if point.title == title]
         known = [(value.value, p) for value, p in run if isinstance(value, Mean)]
         if len(known) > 1:
             told.append(
-                f"{setup.title}: best on dev at p = {max(known)[1]:g}, of {len(known)} values of p that were run"
+                f"{title}: best on dev at p = {max(known)[1]:g}, of {len(known)} values of p that were run"
             )
     return told
 
@@ -160,12 +185,17 @@ def _best(study: Study, points: Sequence[Point], policy: str) -> list[str]:
 def _comparisons(
     block: Block, backbone: str, points: Sequence[Point]
 ) -> dict[str, tuple[Group | None, Group | None]]:
-    """Each p over the paper's, over its primary steps alone, and with equal primary steps over the emotion task alone."""
+    """Each p over the paper's, over its primary steps alone, and with equal primary steps over the emotion task alone; with smaller
+    auxiliary gradients also over the same p without."""
     pairs: dict[str, tuple[Group | None, Group | None]] = {}
     for point in points:
-        name = f"{point.setup.title}, p = {point.p:g}"
+        name = f"{point.title}, p = {point.p:g}"
         if point.p != KNOWN.p:
-            pairs[f"{name} over p = {KNOWN.p:g}"] = (block.find(backbone, point.setup.name), point.total)
+            usual = block.find(backbone, point.setup.name, auxiliary_clip=point.clip)
+            pairs[f"{name} over p = {KNOWN.p:g}"] = (usual, point.total)
+        if point.clip is not None:
+            large = block.find(backbone, point.setup.name, p=point.p)
+            pairs[f"{name}, over {point.setup.title} at the same p"] = (large, point.total)
         base = row_title(backbone, KNOWN.setup(point.setup.primary))
         pairs[f"{name}, over {_fewer(base, point.p)}"] = (
             block.find(backbone, KNOWN.setup(point.setup.primary).name, steps_as_p=point.p),

@@ -8,27 +8,28 @@ from typing import Any
 
 from emodef import published
 from emodef.bootstrap import Mean
-from emodef.paper.cells import NOT_RUN
-from emodef.paper.figures.canvas import BLUE, GREEN, INK, SOFT, VERMILION, Drawing, new_figure, style
+from emodef.paper.cells import HELD, NOT_RUN
+from emodef.paper.figures.canvas import BLUE, GREEN, INK, ORANGE, SOFT, VERMILION, Drawing, new_figure, style
 from emodef.paper.known import KNOWN, Setup
 from emodef.paper.statistics import Study
 from emodef.paper.study import Block, Group
 from emodef.paper.table3 import Point, sweep
 
 SPLITS = ("dev", "test")
-PAPER, TOTAL, PRIMARY, ALONE = "paper", "total", "primary", "alone"
+PAPER, TOTAL, PRIMARY, ALONE, SMALL = "paper", "total", "primary", "alone", "small"
 _LOOKS: dict[str, dict[str, Any]] = {
     PAPER: {"color": "#8a8d93", "marker": "o", "linestyle": (0, (4, 2)), "markerfacecolor": "white"},
     TOTAL: {"color": BLUE, "marker": "o", "linestyle": "-"},
     PRIMARY: {"color": VERMILION, "marker": "s", "linestyle": (0, (1, 1))},
     ALONE: {"color": GREEN, "marker": "^", "linestyle": (0, (3, 1))},
+    SMALL: {"color": ORANGE, "marker": "D", "linestyle": "-"},
 }
 
 
 @dataclass(frozen=True)
 class Curve:
     """Macro F1 by p for one setup on one split. kind: PAPER; TOTAL, ours with the paper's rule; PRIMARY, ours with equal primary steps;
-    ALONE, the emotion task alone with as many steps as are primary at p.
+    ALONE, the emotion task alone with as many steps as are primary at p; SMALL, as TOTAL with auxiliary steps' gradients held to `clip`.
 
     points: (p, F1 as a fraction, over our seeds a Mean). steps: primary steps each p made, on average over the seeds; empty for
     the paper's, which does not say.
@@ -39,6 +40,7 @@ class Curve:
     kind: str
     points: tuple[tuple[float, Mean], ...]
     steps: tuple[float, ...] = ()
+    clip: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,20 +85,21 @@ def _sweep(study: Study, block: Block, backbone: str, policy: str) -> Sweep | No
     points = sweep(block, backbone)
     curves = []
     groups: list[Group] = []
-    for setup in dict.fromkeys(point.setup for point in points):
-        for kind in (TOTAL, PRIMARY, ALONE):
+    for setup, clip in dict.fromkeys((point.setup, point.clip) for point in points):
+        for kind in (TOTAL, PRIMARY, ALONE) if clip is None else (SMALL,):
             run = [
                 (point.p, group)
                 for point in points
-                if point.setup == setup and (group := _group(block, backbone, point, kind)) is not None
+                if (point.setup, point.clip) == (setup, clip)
+                and (group := _group(block, backbone, point, kind)) is not None
             ]
             groups += [group for _, group in run]
             steps = tuple(_primary_steps(group) for _, group in run)
             for split in SPLITS:
                 values = [(p, study.value(group, split, policy)) for p, group in run]
-                held = tuple((p, value) for p, value in values if isinstance(value, Mean))
-                if held:
-                    curves.append(Curve(setup, split, kind, held, steps))
+                known = tuple((p, value) for p, value in values if isinstance(value, Mean))
+                if known:
+                    curves.append(Curve(setup, split, kind, known, steps, clip))
     if len({p for curve in curves for p, _ in curve.points}) < 2:
         return None
     alone = block.find(backbone, "none")
@@ -115,7 +118,7 @@ def _group(block: Block, backbone: str, point: Point, kind: str) -> Group | None
     if kind == ALONE:  # only beside what it is the control of
         primary = KNOWN.setup(point.setup.primary).name
         return block.find(backbone, primary, steps_as_p=point.p) if point.total is not None else None
-    return point.total if kind == TOTAL else point.primary
+    return point.primary if kind == PRIMARY else point.total
 
 
 def _primary_steps(group: Group) -> float:
@@ -137,8 +140,8 @@ def draw_sweep(found: Sweep) -> Drawing:
         panels = figure.subplots(len(SPLITS), len(setups), sharex=True, sharey=True, squeeze=False)
         for i, split in enumerate(SPLITS):
             for j, setup in enumerate(setups):
-                held = [c for c in found.curves if (c.setup, c.split) == (setup, split)]
-                _panel(panels[i][j], held, found, split, top=i == 0)
+                shown = [c for c in found.curves if (c.setup, c.split) == (setup, split)]
+                _panel(panels[i][j], shown, found, split, top=i == 0)
             panels[i][0].set_ylabel(f"macro F1 on {split}, %")
         for j, setup in enumerate(setups):
             panels[0][j].set_title(setup.title, fontweight="bold", loc="left")
@@ -156,6 +159,7 @@ def _panel(axes: Any, curves: Sequence[Curve], found: Sweep, split: str, *, top:
     names = {
         PAPER: f"{_whose(PAPER, found)}, {KNOWN.settings['epochs']} epochs",
         TOTAL: f"{found.backbone}, same steps in all",
+        SMALL: f"{found.backbone}, same steps in all",
         PRIMARY: f"{found.backbone}, same primary steps",
         ALONE: f"{found.backbone}, emotion task alone, as many primary steps",
     }
@@ -163,7 +167,8 @@ def _panel(axes: Any, curves: Sequence[Curve], found: Sweep, split: str, *, top:
         looks = _LOOKS[curve.kind]
         ps = [p for p, _ in curve.points]
         means = [100 * value.value for _, value in curve.points]
-        axes.plot(ps, means, label=names[curve.kind], markersize=4, linewidth=1.5, **looks)
+        name = _named(names[curve.kind], curve.clip)
+        axes.plot(ps, means, label=name, markersize=4, linewidth=1.5, **looks)
         if all(value.std is not None for _, value in curve.points):
             deviations = [100 * (value.std or 0.0) for _, value in curve.points]
             low, high = ([m + sign * d for m, d in zip(means, deviations, strict=True)] for sign in (-1, 1))
@@ -201,6 +206,10 @@ def _panel(axes: Any, curves: Sequence[Curve], found: Sweep, split: str, *, top:
         )
 
 
+def _named(whose: str, clip: float | None) -> str:
+    return whose if clip is None else f"{whose}, auxiliary {HELD} {clip:g}"
+
+
 def _whose(kind: str, found: Sweep) -> str:
     return f"paper ({KNOWN.baseline['backbone']})" if kind == PAPER else found.backbone
 
@@ -213,13 +222,12 @@ def _alt(found: Sweep, setups: Sequence[Setup]) -> str:
             (TOTAL, "ours"),
             (PRIMARY, "ours with equal primary steps"),
             (ALONE, "the emotion task alone with as many primary steps"),
+            (SMALL, "ours"),
         ):
-            curve = next(
-                (c for c in found.curves if (c.setup, c.split, c.kind) == (setup, "test", kind)), None
-            )
-            if curve is not None:
-                listed = ", ".join(f"{100 * value.value:.2f} at {p:g}" for p, value in curve.points)
-                told.append(f"{setup.title}, {whose}: {listed}")
+            for curve in found.curves:
+                if (curve.setup, curve.split, curve.kind) == (setup, "test", kind):
+                    listed = ", ".join(f"{100 * value.value:.2f} at {p:g}" for p, value in curve.points)
+                    told.append(f"{setup.title}, {_named(whose, curve.clip)}: {listed}")
     missing = "" if found.seeds else f" Ours: {NOT_RUN}."
     return f"Macro F1 on test in percent by p. {'; '.join(told)}.{missing}"
 
@@ -239,5 +247,6 @@ def _caption(found: Sweep) -> str:
     return (
         f"{found.about}: {band}. Dashed: the paper’s (Table III){other}. All steps are as many whatever p is, so that a "
         "small p also makes fewer primary steps, as the upper scale tells; the dotted curve, where it was run, makes as many primary "
-        "steps at every p, and that with triangles is the emotion task alone with as many steps as are primary at p."
+        "steps at every p, and that with triangles is the emotion task alone with as many steps as are primary at p. Diamonds, "
+        "where they were run: the norm of an auxiliary step's gradient is limited to a smaller value than a primary step's."
     )
