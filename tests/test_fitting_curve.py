@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -232,9 +233,14 @@ def test_the_command_runs_and_writes_a_page(
     assert (tmp_path / "page" / "curve.png").exists()
 
 
-def test_a_page_says_where_splits_are_missing() -> None:
-    study = TransferFolder(Path(__file__).parent.parent / "results" / "few_shot" / "heads-5fbd2f8e")
-    assert curve_report._fewer_splits(study) == "3 with 500 texts, 3 with 1,000 texts"
+def test_a_page_says_where_splits_are_missing(tmp_path: Path) -> None:
+    (whole,) = (Path(__file__).parent.parent / "results" / "few_shot").glob("heads-*")
+    assert curve_report._fewer_splits(TransferFolder(whole)) == ""
+    shutil.copy(whole / "settings.json", tmp_path)
+    rows = [json.loads(line) for line in (whole / "rows.jsonl").read_text().splitlines()]
+    kept = [json.dumps(row) + "\n" for row in rows if row["size"] < 500 or row["split"] <= 3]
+    (tmp_path / "rows.jsonl").write_text("".join(kept))
+    assert curve_report._fewer_splits(TransferFolder(tmp_path)) == "3 with 500 texts, 3 with 1,000 texts"
 
 
 def test_a_page_names_the_command_of_its_runs(predictor: Predictor, moods: tuple[str, str]) -> None:
